@@ -157,7 +157,7 @@ class Trainable(nn.Module, ABC):
         (phase,) = self.phases
         return {phase: [p for p in self.parameters() if p.requires_grad]}
 
-    def prepare(self, batch: Batch) -> None:  # noqa: B027
+    def prepare(self, batch: Batch) -> None:
         """Initialise what depends on data, once, before the first step; by default nothing."""
 
     @final

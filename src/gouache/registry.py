@@ -111,7 +111,7 @@ def _definitions(file: Path) -> dict[str, tuple[str, str]]:
 
 def _role(node: ast.FunctionDef | ast.ClassDef) -> str:
     for mark in node.decorator_list:
-        if isinstance(mark, ast.Call) and isinstance(mark.func, ast.Name):
-            if mark.func.id == "method" and isinstance(mark.args[0], ast.Constant):
-                return str(mark.args[0].value)
+        match mark:
+            case ast.Call(func=ast.Name(id="method"), args=[ast.Constant(value=str(role))]):
+                return role
     return ""
