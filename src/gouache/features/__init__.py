@@ -1,0 +1,5 @@
+"""Frozen representations of images, named in every result that rests on them."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
