@@ -1,0 +1,78 @@
+"""Every public name is documented, cites its paper, is annotated, and is under a contract test."""
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from gouache import registry
+
+TESTS = Path(__file__).parents[1]
+ENTRIES = registry.entries()
+# Roles that are a method of somebody's paper; data, recipes and names without a role need no year.
+CITING = {"schedule", "target", "sampler", "guide", "measure", "features", "generate"}
+YEAR = re.compile(r"\b(1[89]|20)\d\d\b")
+
+
+def name_of(entry):
+    return f"{entry.package}.{entry.name}"
+
+
+def members(target):
+    """Yield (name, function) of a function, or of a class and the public methods it defines."""
+    if not inspect.isclass(target):
+        yield target.__name__, target
+        return
+    for name, member in vars(target).items():
+        function = member.__func__ if isinstance(member, (classmethod, staticmethod)) else member
+        function = function.fget if isinstance(function, property) else function
+        generated = getattr(function, "__module__", None) != target.__module__
+        special = name.startswith("_") and name not in {"__init__", "__call__"}
+        if inspect.isfunction(function) and not special and not generated:
+            yield f"{target.__name__}.{name}", function
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=name_of)
+def test_docstring(entry):
+    target = entry.load()
+    text = inspect.getdoc(target) if "__doc__" in vars(target) or callable(target) else ""
+    assert text, f"{entry.name} has no docstring"
+    assert entry.summary.endswith("."), "the first line is a sentence"
+    assert len(text) > len(entry.summary) or entry.role not in CITING
+
+
+@pytest.mark.parametrize("entry", [e for e in ENTRIES if e.role in CITING], ids=name_of)
+def test_method_cites_its_paper(entry):
+    _, found, reference = inspect.getdoc(entry.load()).partition("Reference:")
+    assert found, "no Reference section"
+    assert YEAR.search(reference), "the reference has no year"
+
+
+@pytest.mark.parametrize("entry", [e for e in ENTRIES if e.role], ids=name_of)
+def test_every_parameter_is_described(entry):
+    target = entry.load()
+    text = inspect.getdoc(target)
+    for name in inspect.signature(target).parameters:
+        described = re.search(rf"\b{re.escape(name)}\b", text)
+        assert described or name in {"config", "args", "kwargs"}, f"{name} is not in the docstring"
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=name_of)
+def test_signature_is_annotated(entry):
+    target = entry.load()
+    if not callable(target):
+        return
+    for name, function in members(target):
+        signature = inspect.signature(function)
+        bare = [p.name for p in signature.parameters.values() if p.annotation is p.empty]
+        assert [p for p in bare if p not in {"self", "cls"}] == [], name
+        assert signature.return_annotation is not signature.empty, f"{name} lacks its return type"
+
+
+@pytest.mark.parametrize("role", registry.roles())
+def test_role_has_a_contract_test(role):
+    """A contract test asks the registry for its role, so that a new method is covered at once."""
+    files = (TESTS / "contract").glob("test_*.py")
+    quoted = re.compile(rf"""["']{role}["']""")
+    assert any(quoted.search(file.read_text("utf-8")) for file in files)
