@@ -3,5 +3,10 @@ from ._frechet import frechet_from_moments as frechet_from_moments
 from ._frechet import moments as moments
 from ._kernel import kernel as kernel
 from ._neighbours import nearest as nearest
+from ._precision_recall import coverage as coverage
+from ._precision_recall import density as density
+from ._precision_recall import prdc as prdc
+from ._precision_recall import precision as precision
+from ._precision_recall import recall as recall
 from ._score import Score as Score
 from ._score import table as table

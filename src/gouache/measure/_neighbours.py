@@ -60,7 +60,13 @@ def nearest(
     check.count(k, "k", high=len(reference) - exclude_self)
     x = check.finite(images, "images").flatten(1).double()
     y = check.finite(reference, "reference").flatten(1).double()
-    found = [_winners(x, y, rows, d2, k) for rows, d2 in blocks(x, y, exclude_self=exclude_self)]
+    squares, indices = winners(x, y, k, exclude_self=exclude_self)
+    return squares.sqrt(), indices
+
+
+def winners(x: Tensor, y: Tensor, k: int, *, exclude_self: bool = False) -> tuple[Tensor, Tensor]:
+    """Return the exact squared distances and indices ``(N, k)`` of :func:`nearest`."""
+    found = [_rank(x, y, rows, d2, k) for rows, d2 in blocks(x, y, exclude_self=exclude_self)]
     return torch.cat([d for d, _ in found]), torch.cat([i for _, i in found])
 
 
@@ -88,7 +94,7 @@ def exact(x: Tensor, y: Tensor, i: Tensor, j: Tensor) -> Tensor:
     return torch.cat([(x[a] - y[b]).square().sum(1) for a, b in pairs])
 
 
-def _winners(x: Tensor, y: Tensor, rows: slice, d2: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def _rank(x: Tensor, y: Tensor, rows: slice, d2: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Return the k nearest of a block, ranked by exact distance, ties by index."""
     wide = min(k + _SPARE, d2.shape[1])
     rough, j = d2.topk(wide, largest=False)
@@ -97,4 +103,4 @@ def _winners(x: Tensor, y: Tensor, rows: slice, d2: Tensor, k: int) -> tuple[Ten
     sharp = exact(x, y, i.reshape(-1), j.reshape(-1)).view_as(j)
     sharp[rough.gather(1, order).isinf()] = torch.inf
     sharp, order = torch.sort(sharp, dim=1, stable=True)
-    return sharp[:, :k].sqrt(), j.gather(1, order)[:, :k]
+    return sharp[:, :k], j.gather(1, order)[:, :k]
