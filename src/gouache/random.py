@@ -99,8 +99,8 @@ def keyed_bits(keys: Tensor, shape: Sequence[int], stream: int = 0) -> Tensor:
 
 
 def keyed_uniform(keys: Tensor, shape: Sequence[int], stream: int = 0) -> Tensor:
-    """Return float64 uniforms in (0, 1), ``(B, *shape)``, 53 bits each, never 0 or 1."""
-    return (_shift(keyed_bits(keys, shape, stream), 11).double() + 0.5) * 2.0**-53
+    """Return float64 uniforms in (0, 1), ``(B, *shape)``, 52 bits each, never 0 or 1."""
+    return (_shift(keyed_bits(keys, shape, stream), 12).double() + 0.5) * 2.0**-52
 
 
 def keyed_normal(keys: Tensor, shape: Sequence[int], stream: int = 0) -> Tensor:

@@ -2,7 +2,6 @@
 
 import doctest
 import importlib
-import inspect
 import pkgutil
 import re
 import types
@@ -45,9 +44,8 @@ def with_examples():
     found = []
     for entry in registry.entries():
         target = entry.load()
-        members = vars(target).values() if inspect.isclass(target) else []
-        texts = [target.__doc__ or "", *[getattr(m, "__doc__", "") or "" for m in members]]
-        if any(">>>" in text for text in texts):
+        tests = doctest.DocTestFinder().find(target, module=importlib.import_module(entry.module))
+        if any(test.examples for test in tests):
             found.append(pytest.param(entry, id=f"{entry.package}.{entry.name}"))
     return found
 
