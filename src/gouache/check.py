@@ -6,6 +6,7 @@ Functions here raise :class:`InputError`, return the checked value, and never co
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -69,8 +70,9 @@ def sigma(value: float, name: str = "sigma") -> float:
 
 def between(value: float, name: str, low: float | None = None, high: float | None = None) -> float:
     """Check low <= value <= high, either bound optional, and that it is a finite number."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
-        raise InputError(f"{name} must be a number, got {value!r}")
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not math.isfinite(value):
+        raise InputError(f"{name} must be a finite number, got {value!r}")
     if (low is not None and value < low) or (high is not None and value > high):
         bounds = f"at least {low}" if high is None else f"in [{low}, {high}]"
         bounds = f"at most {high}" if low is None else bounds

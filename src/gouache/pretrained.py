@@ -21,7 +21,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from . import registry
-from .check import InputError, existing
+from .check import InputError, choice, existing
+from .check import folder as writable_folder
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 ROLES = ("generate", "features")
@@ -29,8 +30,7 @@ ROLES = ("generate", "features")
 
 def save(model: nn.Module, folder: str | Path, weights: Mapping[str, Tensor] | None = None) -> None:
     """Write ``model`` (or other ``weights`` of it, an average say) into ``folder``."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = writable_folder(folder)
     config: Any = model.config
     content = {"model": type(model).__name__, "config": dataclasses.asdict(config)}
     write_tensors(dict(model.state_dict() if weights is None else weights), folder / WEIGHTS)
@@ -59,13 +59,16 @@ def load(folder: str | Path) -> nn.Module:
 
 def config_from(config: type[Any], values: Mapping[str, Any], where: str) -> Any:
     """Build a ``Config`` dataclass from plain values, naming an unknown or impossible key."""
-    from .check import choice
-
+    if not isinstance(values, Mapping):
+        raise InputError(f"{where} must map names to values, got {type(values).__name__}")
     fields = {field.name for field in dataclasses.fields(config)}
     for key in values:
         choice(key, f"key in {where}", fields)
     plain = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    return config(**plain)
+    try:
+        return config(**plain)
+    except TypeError as error:
+        raise InputError(f"{where} does not fit {config.__name__}: {error}") from None
 
 
 def read_tensors(file: str | Path) -> dict[str, Tensor]:
