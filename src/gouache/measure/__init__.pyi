@@ -1,7 +1,10 @@
+from ._classification import classification_accuracy as classification_accuracy
+from ._evaluate import evaluate as evaluate
 from ._frechet import frechet as frechet
 from ._frechet import frechet_from_moments as frechet_from_moments
 from ._frechet import moments as moments
 from ._kernel import kernel as kernel
+from ._memorization import memorization as memorization
 from ._neighbours import nearest as nearest
 from ._precision_recall import coverage as coverage
 from ._precision_recall import density as density

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ._neighbours import blocks, exact, winners
+from ._sets import order
 
 _ROUNDING = 1e-12
 _PAIRS = 1 << 15
@@ -90,9 +91,9 @@ def _keep(n: int, splits: int, rng: torch.Generator | None, device: torch.device
     keep = torch.zeros(1 + 2 * splits, n, dtype=torch.bool)
     keep[0] = True
     for case in range(1, 1 + 2 * splits, 2):
-        order = torch.randperm(n, generator=rng, device="cpu" if rng is None else rng.device).cpu()
-        keep[case, order[: n // 2]] = True
-        keep[case + 1, order[n - n // 2 :]] = True
+        drawn = order(n, rng)
+        keep[case, drawn[: n // 2]] = True
+        keep[case + 1, drawn[n - n // 2 :]] = True
     return keep.to(device)
 
 

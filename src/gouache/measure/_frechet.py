@@ -10,6 +10,7 @@ Then ``tr (S1 S2)^(1/2)`` is the nuclear norm of ``K = R1 R2^T``, found from the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ from gouache.contracts import Features
 from gouache.registry import method
 
 from ._score import Score
-from ._sets import sets, split, subset
+from ._sets import Sets, how_split, order, resplits, sets
 
 _BLOCK = 4096
 
@@ -53,18 +54,18 @@ def frechet(
     sample's weight, ``var = var(psi_X)/n + var(psi_Y)/m - v``, where v, the variance of the second
     order in the Gaussian case, corrects what the first two terms count twice.
 
-    The floor is F between ``real`` and as many training images as there are fakes, if ``train`` is
-    given. Otherwise ``real`` is split at random into parts in the ratio n : m and into halves of
-    these parts, and F is extrapolated to n and m by ``F = a c + b c^2, c = 1/n + 1/m``.
-    ``extra["floor_by"]`` says which was done.
+    The floor is the mean of F between random parts of the real images (pooled with the training
+    images, if given): at n and m samples where there are n + m of them; otherwise parts in the
+    ratio n : m and halves of these, extrapolated by ``F = a c + b c^2, c = 1/n + 1/m``.
+    ``extra["floor_by"]`` says which. ``extra["train"]``, with ``train``, is F between ``real`` and
+    (at most m of) the training images: what a model that only copies would score.
 
     Args:
         real: real images ``(N, C, H, W)`` in [0, 1], held out of training, or features ``(N, D)``.
         fake: generated ones.
-        features: a name for ``gouache.features.load``, or Features; ``pca`` is fitted to ``train``
-            (without it, to ``real``).
-        train: real images that the model was trained on, for the floor.
-        rng: draws the halves or the training images of the floor.
+        features: a name for ``gouache.features.load``, or Features; ``pca`` is fitted to ``real``.
+        train: real images that the model was trained on.
+        rng: draws the parts for the floor.
 
     Raises:
         InputError: fewer than 4 samples, shapes that differ, NaN, images outside [0, 1].
@@ -84,9 +85,12 @@ def frechet(
     s = sets(real, fake, train, features, least=4)
     p, q = fit(s.real), fit(s.fake)
     value, error = _value_and_error(s.real, s.fake, p, q)
-    floor, how = _floor(s.real, s.train, len(real), len(fake), rng)
+    floor, how = _floor(s, rng)
     name = "FID" if s.features == "inception-2048" else "frechet"
-    extra = {"floor_by": how, "error_by": "infinitesimal jackknife"}
+    extra: dict[str, Any] = {"floor_by": how, "error_by": "infinitesimal jackknife"}
+    if s.train is not None:
+        copied = order(len(s.train), rng)[: len(s.fake)].to(s.train.device)
+        extra["train"] = _between(s.real, s.train[copied])
     return Score(name, value, error, len(real), len(fake), s.features, floor, "lower", extra)
 
 
@@ -141,8 +145,8 @@ def frechet_from_moments(m1: Tensor, S1: Tensor, m2: Tensor, S2: Tensor) -> floa
 
     Example:
         >>> import torch
-        >>> eye = torch.eye(64)
-        >>> round(frechet_from_moments(torch.zeros(64), eye, torch.full((64,), 0.1), 1.44 * eye), 6)
+        >>> eye = torch.eye(64).double()
+        >>> round(frechet_from_moments(torch.zeros(64), eye, eye[0] * 0.8, 1.44 * eye), 6)
         3.2
     """
     check.same_shape(m1, m2, "m1", "m2")
@@ -235,23 +239,18 @@ def _between(X: Tensor, Y: Tensor) -> float:
     return _combine(p, q, torch.linalg.eigvalsh(_gram(p, q)))
 
 
-def _floor(
-    real: Tensor, train: Tensor | None, n: int, m: int, rng: torch.Generator | None
-) -> tuple[float, str]:
-    if train is not None:
-        other = subset(train, m, rng)
-        ratio = (1 / n + 1 / m) / (1 / n + 1 / len(other))
-        how = f"{n} real against {len(other)} training images"
-        how += "" if ratio == 1 else f", times {ratio:.3g} by the bias law"
-        return ratio * _between(real, other), how
-    if n < 8:
-        return float("nan"), f"unknown: {n} real images cannot be split; pass train or 8 and more"
-    first = max(4, round(n * min(0.5, m / (n + m))))
-    splits = max(1, min(16, 1024 // real.shape[1]))
-    drawn = [_two_sizes(*split(real, first, rng)) for _ in range(splits)]
-    whole, half = (sum(values) / splits for values in zip(*drawn, strict=True))
-    u = (1 / n + 1 / m) / (1 / first + 1 / (n - first))
-    how = f"{splits} x {n - first} real against {first} others, and half as many, extrapolated"
+def _floor(s: Sets, rng: torch.Generator | None) -> tuple[float, str]:
+    """Return F between random parts of real images, extrapolated to the sizes of the score."""
+    pairs = resplits(s, max(1, min(16, 1024 // s.real.shape[1])), rng)
+    how = how_split(pairs, s)
+    if not pairs:
+        return float("nan"), how
+    u = (1 / len(s.real) + 1 / len(s.fake)) / sum(1 / len(part) for part in pairs[0])
+    if u == 1:
+        return sum(_between(*pair) for pair in pairs) / len(pairs), how
+    drawn = [_two_sizes(*pair) for pair in pairs]
+    whole, half = (sum(values) / len(drawn) for values in zip(*drawn, strict=True))
+    how += ", and half as many, extrapolated"
     return u * (2 * whole - half / 2 + u * (half / 2 - whole)), how
 
 

@@ -65,7 +65,7 @@ def kernel(
         real: real images ``(N, C, H, W)`` in [0, 1] or features ``(N, D)``.
         fake: generated ones.
         features: a name for ``gouache.features.load``, or Features.
-        train: images to which ``pca`` is fitted instead of ``real``.
+        train: unused; here for the common signature.
         rng: unused; here for the common signature.
         form: ``polynomial`` or ``rbf``.
         sigma: width of ``rbf`` in units of the features; by default the median distance among the

@@ -25,9 +25,10 @@ from gouache.registry import method
 
 from ._balls import count_balls, half_sampling
 from ._score import Score
-from ._sets import Sets, sets, split, subset
+from ._sets import Sets, how_split, resplits, sets
 
 _SPLITS = 20
+_FLOOR_PAIRS = 1 << 23
 
 
 @method("measure")
@@ -49,9 +50,9 @@ def precision(
         real: real images ``(N, C, H, W)`` in [0, 1] or features ``(N, D)``.
         fake: generated ones.
         features: a name for ``gouache.features.load``, or Features.
-        train: real images that the model was trained on, for the floor; without them the floor is
-            taken between random halves of ``real``.
-        rng: draws the halves of the error, and the floor's images.
+        train: real images that the model was trained on; the floor is taken between random parts
+            of ``real`` and these, at the sizes of the score where there are enough.
+        rng: draws the halves of the error and the parts of the floor.
         k: neighbours.
 
     Raises:
@@ -89,7 +90,7 @@ def recall(
         fake: generated ones.
         features: a name for ``gouache.features.load``, or Features.
         train: real images for the floor, as in :func:`precision`.
-        rng: draws the halves of the error, and the floor's images.
+        rng: draws the halves of the error and the parts of the floor.
         k: neighbours.
 
     Raises:
@@ -127,7 +128,7 @@ def density(
         real: real images ``(N, C, H, W)`` in [0, 1] or features ``(N, D)``.
         fake: generated ones.
         features: a name for ``gouache.features.load``, or Features.
-        train: images to which ``pca`` is fitted instead of ``real``.
+        train: unused; here for the common signature.
         rng: draws the halves of the error.
         k: neighbours.
 
@@ -166,7 +167,7 @@ def coverage(
         real: real images ``(N, C, H, W)`` in [0, 1] or features ``(N, D)``.
         fake: generated ones.
         features: a name for ``gouache.features.load``, or Features.
-        train: images to which ``pca`` is fitted instead of ``real``.
+        train: unused; here for the common signature.
         rng: draws the halves of the error.
         k: neighbours.
 
@@ -248,14 +249,13 @@ def _floors(s: Sets, k: int, rng: torch.Generator | None) -> Mapping[str, tuple[
     n, m = len(s.real), len(s.fake)
     missed = math.prod((n - i) / (m + n - i) for i in range(1, k + 1))
     closed = {"density": (1.0, "closed form"), "coverage": (1 - missed, "closed form")}
-    if s.train is not None:
-        a, b = s.real, subset(s.train, m, rng)
-        how = f"{len(a)} real against {len(b)} training images"
-    else:
-        a, b = split(s.real, n // 2, rng)
-        how = f"{len(a)} real against {len(b)} others (low: half the sample)"
-    if min(len(a), len(b)) <= k:
-        unknown = (math.nan, "unknown: too few images")
+    pairs = resplits(s, max(1, min(8, _FLOOR_PAIRS // (n * m))), rng)
+    if not pairs or min(len(part) for part in pairs[0]) <= k:
+        unknown = (math.nan, "unknown: too few real images to split")
         return closed | {"precision": unknown, "recall": unknown}
-    values = count_balls(a, b, k)
-    return closed | {name: (float(values[name][0]), how) for name in ("precision", "recall")}
+    values = [count_balls(a, b, k) for a, b in pairs]
+    how = how_split(pairs, s)
+    return closed | {
+        name: (float(torch.stack([v[name] for v in values]).mean()), how)
+        for name in ("precision", "recall")
+    }

@@ -29,12 +29,15 @@ def sets(
     train: Tensor | None,
     features: str | Features,
     *,
+    default: str = "pca",
     least: int = 2,
 ) -> Sets:
     """Check what the user brings and return its features.
 
-    Images ``(N, C, H, W)`` go through ``features`` (``pca`` is fitted to ``train``, or without it
-    to ``real``); matrices ``(N, D)`` are features already. ``least`` is the smallest N allowed.
+    Images ``(N, C, H, W)`` go through ``features``; ``pca`` is fitted to ``real``, so that fakes
+    and training images, of which one makes the score and the other its floor, are both new to it.
+    Matrices ``(N, D)`` are features already, and then ``features`` must be the measure's
+    ``default``. ``least`` is the smallest N allowed.
     """
     given = {"real": real, "fake": fake} | ({} if train is None else {"train": train})
     for name, value in given.items():
@@ -46,29 +49,45 @@ def sets(
                 "sets of features in the same way"
             )
     if real.ndim == 2:
-        if features != "pca":
+        if features != default:
             raise InputError(
                 "features apply to images (N, C, H, W), got matrices (N, D); leave features out"
             )
         return Sets(real, fake, train, "given")
-    extract = _extractor(features, real if train is None else train)
+    extract = extractor(features, real)
     vectors = {name: extract(value) for name, value in given.items()}
     return Sets(vectors["real"], vectors["fake"], vectors.get("train"), extract.name)
 
 
-def split(x: Tensor, first: int, rng: torch.Generator | None) -> tuple[Tensor, Tensor]:
-    """Return ``first`` random members of a set, and the others."""
-    order = _order(len(x), rng).to(x.device)
-    return x[order[:first]], x[order[first:]]
+def resplits(s: Sets, times: int, rng: torch.Generator | None) -> list[tuple[Tensor, Tensor]]:
+    """Return pairs of disjoint random sets of real features, for floors.
+
+    The pool is the real and the training images. The parts are as large as the real and the
+    generated set where the pool allows, otherwise in their ratio, at most evenly. Below 8 images
+    there is nothing to split and the list is empty.
+    """
+    pool = s.real if s.train is None else torch.cat([s.real, s.train])
+    n, m, N = len(s.real), len(s.fake), len(pool)
+    if N < 8:
+        return []
+    second = m if n + m <= N else max(4, round(N * min(0.5, m / (n + m))))
+    first = min(n, N - second)
+    drawn = [order(N, rng).to(pool.device) for _ in range(times)]
+    return [(pool[i[:first]], pool[i[first : first + second]]) for i in drawn]
 
 
-def subset(x: Tensor, n: int, rng: torch.Generator | None) -> Tensor:
-    """Return ``n`` random members of a set, or all of it if it has fewer."""
-    return x if n >= len(x) else x[_order(len(x), rng)[:n].to(x.device)]
+def how_split(pairs: list[tuple[Tensor, Tensor]], s: Sets) -> str:
+    """Say what :func:`resplits` did."""
+    if not pairs:
+        return "unknown: too few real images to split; pass 8 or more"
+    source = "real" if s.train is None else "real and training"
+    first, second = pairs[0]
+    return f"{len(pairs)} random splits of {source} images, {len(first)} against {len(second)}"
 
 
-def _order(n: int, rng: torch.Generator | None) -> Tensor:
-    return torch.randperm(n, generator=rng, device="cpu" if rng is None else rng.device)
+def order(n: int, rng: torch.Generator | None) -> Tensor:
+    """Return a random permutation of 0..n-1, on the CPU."""
+    return torch.randperm(n, generator=rng, device="cpu" if rng is None else rng.device).cpu()
 
 
 def _check(value: Tensor, name: str, least: int) -> None:
@@ -86,7 +105,8 @@ def _check(value: Tensor, name: str, least: int) -> None:
         raise InputError(f"{name} must hold at least {least} samples, got {len(value)}; add more")
 
 
-def _extractor(features: str | Features, reference: Tensor) -> Features:
+def extractor(features: str | Features, reference: Tensor) -> Features:
+    """Return the features of this name, fitted to ``reference`` where they need it."""
     if isinstance(features, Features):
         return features
     return load_features(features, reference=reference)
