@@ -52,12 +52,6 @@ def heun(
     walk = Walk(denoiser, grid, condition, on_step)
     y = walk.start(x)
     for k, s, s_next in walk.steps():
-        x0 = walk.denoise(y, s)
-        slope = (y - x0) / s
-        ahead = y + (s_next - s) * slope
-        if s_next > 0:
-            x0 = walk.denoise(ahead, s_next)
-            ahead = y + (s_next - s) / 2 * (slope + (ahead - x0) / s_next)
-        y = ahead
+        y, x0 = walk.heun(y, s, s_next)
         walk.report(k, y, x0)
     return walk.end(y)

@@ -112,3 +112,28 @@ def log_uniform(schedule: Schedule, points: int) -> Tensor:
     check.count(points, "points of a grid")
     ends = torch.tensor([schedule.ratio_max, schedule.ratio_min], dtype=torch.float64).log()
     return torch.linspace(float(ends[0]), float(ends[1]), points, dtype=torch.float64).exp()
+
+
+def angular(schedule: Schedule, points: int, sigma_data: float = 0.5) -> Tensor:
+    """Return ratios evenly spaced in the angle theta = arctan(r / sigma_data).
+
+    r_k = sigma_data tan(theta_k), theta from arctan(r_max / sigma_data) to that of r_min
+
+    Signal and noise are two sides of a right triangle, and the path from noise to data is an arc
+    of it: equal angles are equal lengths of path for data of that standard deviation. The range
+    that other spacings spend on noise far above the data takes one step here.
+
+    Args:
+        schedule: gives r_max and r_min.
+        points: K, how many.
+        sigma_data: standard deviation of the data in the unit of the ratio.
+
+    Reference:
+        Salimans, Ho, "Progressive distillation for fast sampling of diffusion models", 2022,
+        appendix D (the angle); Lu, Song, "Simplifying, stabilizing and scaling continuous-time
+        consistency models", 2025, section 3.
+    """
+    check.count(points, "points of a grid")
+    ends = torch.tensor([schedule.ratio_max, schedule.ratio_min], dtype=torch.float64) / sigma_data
+    high, low = ends.arctan().tolist()
+    return sigma_data * torch.linspace(high, low, points, dtype=torch.float64).tan()

@@ -45,6 +45,16 @@ class Walk:
         """Return D(y, s)."""
         return self.denoiser(y, y.new_full((len(y),), s), self.condition)
 
+    def heun(self, y: Tensor, s: float, s_next: float) -> tuple[Tensor, Tensor]:
+        """Take one step of Heun's method (Euler's, to 0); return y and the last D used."""
+        x0 = self.denoise(y, s)
+        slope = (y - x0) / s
+        ahead = y + (s_next - s) * slope
+        if s_next > 0:
+            x0 = self.denoise(ahead, s_next)
+            ahead = y + (s_next - s) / 2 * (slope + (ahead - x0) / s_next)
+        return ahead, x0
+
     def report(self, k: int, y: Tensor, x0: Tensor) -> None:
         """Tell the caller of step k: ``x_t`` after it and the estimate of x0 that it used."""
         if self.on_step is not None:
