@@ -43,11 +43,7 @@ def load(folder: str | Path) -> nn.Module:
     Raises:
         InputError: the folder lacks a file, names an unknown class or key, or holds a pickle.
     """
-    content = read_json(Path(folder) / CONFIG)
-    if not isinstance(content, dict) or not {"model", "config"} <= content.keys():
-        raise InputError(f"{folder}/{CONFIG} is not a gouache model: it lacks model and config")
-    model = _class(str(content["model"]))
-    network = model(config_from(model.Config, content["config"], f"{folder}/{CONFIG}"))
+    network = build(read_json(Path(folder) / CONFIG), Path(folder) / CONFIG)
     state = read_tensors(Path(folder) / WEIGHTS)
     try:
         network.load_state_dict(state)
@@ -55,6 +51,14 @@ def load(folder: str | Path) -> nn.Module:
         reason = str(error).split("\n")[1].strip() if "\n" in str(error) else str(error)
         raise InputError(f"{folder}/{WEIGHTS} does not fit its {CONFIG}: {reason}") from None
     return network.eval()
+
+
+def build(content: Any, where: str | Path) -> nn.Module:
+    """Return the untrained model that ``{"model": class, "config": values}`` describes."""
+    if not isinstance(content, dict) or not {"model", "config"} <= content.keys():
+        raise InputError(f"{where} is not a gouache model: it lacks model and config")
+    model = _class(str(content["model"]))
+    return model(config_from(model.Config, content["config"], str(where)))
 
 
 def config_from(config: type[Any], values: Mapping[str, Any], where: str) -> Any:

@@ -1,0 +1,5 @@
+"""Network parts without a paper of their own: embeddings, residual blocks, attention, U-Net."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

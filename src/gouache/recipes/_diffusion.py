@@ -1,0 +1,89 @@
+"""Recipes of diffusion models in pixel space."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from torch import Tensor
+
+from gouache import data, random
+from gouache.data import Dataset
+from gouache.generate import Diffusion, DiffusionConfig
+from gouache.registry import method
+from gouache.train import TrainConfig
+
+from ._plan import Plan
+
+
+@method("recipe")
+def diffusion(source: str = "digits", *, size: int | None = None) -> Plan:
+    """Plan a diffusion model of any images, sized to them; labels are used where there are any.
+
+    The U-Net halves the image until its shorter side is at most 8, with attention on the levels
+    of 16 pixels and less. Photographs are mirrored at random, digits and labelled shapes are not.
+
+    Command: ``gouache train diffusion --data my_folder --size 32 --out run``.
+    Two cores: about 0.05 s a step at 8 pixels, 0.4 s at 32 pixels.
+
+    Args:
+        source: what ``gouache.data.load`` takes: a bundled name, a folder, ``hf:NAME``.
+        size: pixels a side to train at; None keeps the source's own, at most 64 for a folder.
+
+    Reference: Karras, Aittala, Aila, Laine, "Elucidating the design space of diffusion-based
+    generative models", 2022.
+    """
+    dataset = data.load(source, "train", size=size)
+    levels = _levels(min(dataset.shape[1:]))
+    config = DiffusionConfig(
+        shape=dataset.shape,
+        classes=len(dataset.classes),
+        widths=(32, 64, 96, 128, 128)[:levels],
+        blocks=(*(1,) * (levels - 1), 3),
+        attention=tuple(_side(dataset, level) <= 16 for level in range(levels)),
+    )
+    train = TrainConfig(steps=4000, batch=min(64, max(8, len(dataset))), lr=1e-3, ema=0.999)
+    return Plan("diffusion", source, size, dataset, Diffusion, config, train, augment=mirror)
+
+
+@method("recipe")
+def digits_diffusion(source: str = "digits", *, size: int | None = None) -> Plan:
+    """Plan the demo: a class-conditional diffusion model of real 8x8 digits.
+
+    ``diffusion`` without attention or mirroring, with a higher learning rate and fewer steps.
+
+    Command: ``gouache train digits_diffusion --out run``; under a minute on two cores.
+    To expect: the figures on the card of the weights ``digits-diffusion``.
+
+    Args:
+        source: a source of small images.
+        size: pixels a side.
+
+    Reference: Karras, Aittala, Aila, Laine, "Elucidating the design space of diffusion-based
+    generative models", 2022.
+    """
+    base = diffusion(source, size=size)
+    return dataclasses.replace(
+        base,
+        recipe="digits_diffusion",
+        config=dataclasses.replace(base.config, attention=(False,) * len(base.config.widths)),
+        train=TrainConfig(steps=1500, batch=64, lr=2e-3, ema=0.99),
+        augment=None,
+    )
+
+
+def mirror(images: Tensor, keys: Tensor) -> Tensor:
+    """Mirror about half of the images ``(B, C, H, W)`` left to right, by key."""
+    flip = random.keyed_uniform(keys, (1, 1, 1)) < 0.5
+    return images.where(~flip, images.flip(-1))
+
+
+def _levels(side: int) -> int:
+    """How many levels halve ``side`` to 8 or less, at least two."""
+    levels = 2
+    while side > 8 * 2 ** (levels - 1) and levels < 5:
+        levels += 1
+    return levels
+
+
+def _side(dataset: Dataset, level: int) -> int:
+    return min(dataset.shape[1:]) // 2**level

@@ -1,0 +1,115 @@
+"""A plan: everything that a run is, before it starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gouache import check, data
+from gouache.contracts import Trainable
+from gouache.random import generator
+from gouache.train import Augment, TrainConfig
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole run: model, data and training.
+
+    Attributes:
+        recipe: the name of the function that made it.
+        source: what ``gouache.data.load`` takes.
+        size: pixels a side that were asked for; None is the source's own.
+        dataset: the training images.
+        model: the class that learns, with a ``Config``.
+        config: its configuration.
+        train: how it is trained.
+        augment: changes a batch, keyed by (seed, draw); None leaves it alone.
+        changed: the settings that were overridden, as the user wrote them.
+    """
+
+    recipe: str
+    source: str
+    size: int | None
+    dataset: data.Dataset
+    model: type[Trainable]
+    config: Any
+    train: TrainConfig
+    augment: Augment | None = None
+    changed: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def override(self, values: Mapping[str, str]) -> Plan:
+        """Return the plan with some settings changed, ``{"steps": "500", "widths": "32,64"}``.
+
+        A key is a field of the training configuration or of the model's.
+
+        Raises:
+            InputError: an unknown key (a near miss is named), or a value that does not fit.
+
+        Example:
+            >>> from gouache import recipes
+            >>> recipes.digits_diffusion().override({"steps": "10"}).train.steps
+            10
+        """
+        train, config = dict[str, Any](), dict[str, Any]()
+        model_fields = _fields(type(self.config))
+        known = {**model_fields, **_fields(TrainConfig)}
+        for key, text in values.items():
+            kind = known[check.choice(key, "setting", known)]
+            (train if key in _fields(TrainConfig) else config)[key] = _parse(key, text, kind)
+        return dataclasses.replace(
+            self,
+            train=dataclasses.replace(self.train, **train),
+            config=dataclasses.replace(self.config, **config),
+            changed={**self.changed, **values},
+        )
+
+    def build(self) -> Trainable:
+        """Return the untrained model, its weights drawn from the plan's seed."""
+        import torch
+
+        with torch.random.fork_rng(devices=[]):
+            torch.random.set_rng_state(generator(self.train.seed).get_state())
+            return self.model(self.config)
+
+
+def _fields(config: type[Any]) -> dict[str, Any]:
+    return typing.get_type_hints(config)
+
+
+def _parse(key: str, text: str, kind: Any) -> Any:
+    """Read a setting as JSON, commas making a list; a plain word is itself."""
+    many = typing.get_origin(kind) is tuple
+    source = f"[{text.strip('()[]')}]" if many else text
+    try:
+        value = json.loads(source)
+    except json.JSONDecodeError:
+        value = text
+    value = tuple(value) if isinstance(value, list) else value
+    if not _fits(value, kind):
+        raise check.InputError(f"{key} must be {_name(kind)}, got {text!r}")
+    return float(value) if kind is float else value
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    if typing.get_origin(kind) is typing.Literal:
+        check.choice(str(value), "value", typing.get_args(kind))
+        return isinstance(value, str)
+    if typing.get_origin(kind) is tuple:
+        inner = typing.get_args(kind)
+        return isinstance(value, tuple) and all(_fits(v, inner[0]) for v in value)
+    if kind is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, kind)
+
+
+def _name(kind: Any) -> str:
+    if typing.get_origin(kind) is tuple:
+        return f"{_name(typing.get_args(kind)[0])}s with commas between"
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
+    return words.get(kind, str(kind))

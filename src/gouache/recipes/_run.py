@@ -1,0 +1,141 @@
+"""A run is a folder: what was asked, checkpoints, log, and the trained model.
+
+``run.json`` (recipe, data, settings, seed, versions, command), ``log.jsonl``, ``checkpoints/``,
+``model/`` (the averaged weights, once trained), ``samples/`` and ``report.html``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import platform
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gouache import check, pretrained, registry
+from gouache.check import InputError
+from gouache.train import Step, checkpoints, fit
+
+from ._plan import Plan
+
+NAME = "run.json"
+
+
+def run(plan: Plan, folder: str | Path, *, resume: bool = False) -> Generator[Step, None, None]:
+    """Carry out a plan in ``folder`` and yield every step; end with ``folder/model``.
+
+    Args:
+        plan: of a recipe.
+        folder: new or empty, unless ``resume``.
+        resume: go on from the last checkpoint; the plan must be the one that was begun.
+
+    Raises:
+        InputError: the folder holds another run, or nothing to resume, or cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from gouache import recipes
+        >>> plan = recipes.digits_diffusion().override({"steps": "2", "batch": "4"})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     [step.number for step in recipes.run(plan, folder)]
+        [1, 2]
+    """
+    folder = check.folder(folder)
+    _claim(plan, folder, resume)
+    last = None
+    steps = fit(
+        plan.build(),
+        plan.dataset,
+        plan.train,
+        folder=folder,
+        augment=plan.augment,
+        resume=resume,
+    )
+    for last in steps:
+        yield last
+    if last is not None and last.rank == 0:
+        pretrained.save(last.average, folder / "model")
+
+
+def load_plan(folder: str | Path) -> Plan:
+    """Return the plan of the run in ``folder``, its data loaded again.
+
+    Raises:
+        InputError: no run is there.
+    """
+    content = pretrained.read_json(Path(folder) / NAME)
+    recipe = registry.find("recipe", content["recipe"])
+    plan: Plan = recipe(content["data"], size=content["size"])
+    return plan.override(content["changed"])
+
+
+def describe(plan: Plan) -> dict[str, Any]:
+    """Return what ``run.json`` holds of a plan: all that decides its result."""
+    overrides = " ".join(f"{key}={value}" for key, value in plan.changed.items())
+    size = f" --size {plan.size}" if plan.size else ""
+    command = f"gouache train {plan.recipe} --data {plan.source}{size} {overrides}".rstrip()
+    return {
+        "recipe": plan.recipe,
+        "data": plan.source,
+        "size": plan.size,
+        "shape": list(plan.dataset.shape),
+        "changed": dict(plan.changed),
+        "command": command,
+        "images": len(plan.dataset),
+        "fingerprint": _fingerprint(plan),
+        "classes": list(plan.dataset.classes),
+        "model": {"model": plan.model.__name__, "config": dataclasses.asdict(plan.config)},
+        "train": dataclasses.asdict(plan.train),
+        "versions": {
+            "gouache": importlib.metadata.version("gouache"),
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+    }
+
+
+def _claim(plan: Plan, folder: Path, resume: bool) -> None:
+    """Write ``run.json``, or check that the one there is of this plan."""
+    file, content = folder / NAME, describe(plan)
+    if resume and not checkpoints(folder):
+        raise InputError(f"nothing to resume: {folder} holds no checkpoint; leave out --resume")
+    if resume:
+        _same(pretrained.read_json(file), json.loads(json.dumps(content)), folder)
+    elif checkpoints(folder):
+        raise InputError(
+            f"{folder} already holds a run; pass --resume to go on with it, or another --out"
+        )
+    else:
+        pretrained.write_text(json.dumps(content, indent=2) + "\n", file)
+
+
+def _same(then: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
+    for key in ("recipe", "data", "fingerprint", "model", "train"):
+        if then.get(key) != now[key]:
+            raise InputError(
+                f"{folder} was begun with other {key}: {_difference(then.get(key), now[key])}; "
+                "resume with the same settings, or start a new --out"
+            )
+
+
+def _difference(then: Any, now: Any) -> str:
+    if isinstance(then, dict) and isinstance(now, dict):
+        keys = [key for key in now if then.get(key) != now[key]]
+        return ", ".join(f"{key} {then.get(key)} then, {now[key]} now" for key in keys)
+    return f"{then} then, {now} now"
+
+
+def _fingerprint(plan: Plan) -> str:
+    """Return a hash of the images that are trained on (of at most 4096, evenly spread)."""
+    count = len(plan.dataset)
+    rows = torch.arange(0, count, max(1, count // 4096))
+    batch = plan.dataset.batch(rows)
+    digest = hashlib.sha256(str((count, tuple(batch["image"].shape))).encode())
+    for name in sorted(batch):
+        digest.update(batch[name].numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,12 @@
+from ._average import Average as Average
+from ._config import TrainConfig as TrainConfig
+from ._config import learning_rate as learning_rate
+from ._device import threads as threads
+from ._log import Log as Log
+from ._log import read_log as read_log
+from ._loop import Step as Step
+from ._loop import fit as fit
+from ._order import Augment as Augment
+from ._order import Order as Order
+from ._state import checkpoints as checkpoints
+from ._state import load_average as load_average

@@ -1,0 +1,32 @@
+"""The exponential moving average of the weights."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+
+
+class Average:
+    """A second copy of a model whose parameters trail the first.
+
+    ``theta <- d theta + (1 - d) w`` with ``d = min(decay, (k + 1) / (k + 10))`` at update k;
+    buffers are copied. With ``decay`` 0 it is the model itself.
+
+    Reference: Polyak, Juditsky, "Acceleration of stochastic approximation by averaging", 1992;
+    for generative models: Yazici et al., "The unusual effectiveness of averaging", 2019.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Move the average towards the weights of ``model`` after step ``step`` = 0, 1, ..."""
+        decay = min(self.decay, (step + 1) / (step + 10))
+        mine, theirs = list(self.model.parameters()), list(model.parameters())
+        torch._foreach_lerp_(mine, theirs, 1 - decay)
+        for mine_b, theirs_b in zip(self.model.buffers(), model.buffers(), strict=True):
+            mine_b.copy_(theirs_b)

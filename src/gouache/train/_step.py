@@ -1,0 +1,74 @@
+"""One optimizer step a phase, on any number of micro-batches and ranks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gouache import random
+from gouache.check import InputError
+from gouache.contracts import Batch, Losses
+
+from ._config import TrainConfig
+
+STEP, LAYERS = 3, 4
+
+
+def take(
+    fabric: Any,
+    wrapped: Any,
+    optimizers: list[Any],
+    batch: Batch,
+    config: TrainConfig,
+    k: int,
+    lr: float,
+) -> dict[str, Tensor]:
+    """Take step ``k`` of every phase on one rank's share of a batch; return the losses.
+
+    A phase: zero all gradients; advance each micro-batch's generator of losses once and go
+    backward, synchronising ranks on the last; clip; step. Layers that draw (dropout) draw from
+    (seed, step, rank), and the global generator is left as it was.
+    """
+    model, losses = wrapped.module, {}
+    micro = _split(batch, config.accumulate)
+    cuda = [fabric.device] if fabric.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):
+        torch.manual_seed(random.derive(config.seed, LAYERS, k, fabric.global_rank))
+        steps = [model.training_losses(part, _rng(config, k)) for part in micro]
+        for phase, optimizer in zip(model.phases, optimizers, strict=True):
+            model.zero_grad()
+            losses[phase] = _backward(fabric, wrapped, steps, phase)
+            if config.clip:
+                fabric.clip_gradients(
+                    wrapped, optimizer, max_norm=config.clip, error_if_nonfinite=False
+                )
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+            optimizer.step()
+    return losses
+
+
+def _backward(fabric: Any, wrapped: Any, steps: list[Losses], phase: str) -> Tensor:
+    """Add the gradients of one phase over all micro-batches; return its mean loss."""
+    total = torch.zeros((), device=fabric.device)
+    for i, generator in enumerate(steps):
+        with fabric.no_backward_sync(wrapped, enabled=i < len(steps) - 1):
+            name, loss = wrapped(generator)
+            if name != phase:
+                raise InputError(
+                    f"training_losses must yield its phases in order: expected {phase}, got {name}"
+                )
+            fabric.backward(loss / len(steps))
+        total += loss.detach() / len(steps)
+    return total
+
+
+def _rng(config: TrainConfig, k: int) -> torch.Generator:
+    return random.generator(random.derive(config.seed, STEP, k))
+
+
+def _split(batch: Batch, parts: int) -> list[Batch]:
+    columns = {name: value.chunk(parts) for name, value in batch.items()}
+    return [{name: column[i] for name, column in columns.items()} for i in range(parts)]

@@ -1,0 +1,3 @@
+from ._load import card as card
+from ._load import load as load
+from ._load import names as names
