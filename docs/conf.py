@@ -87,6 +87,12 @@ def write_api() -> None:
         (HERE / "api" / f"{page}.rst").write_text("\n".join(lines) + "\n", "utf-8")
 
 
+def escape_bars(paragraph: str) -> str:
+    """Keep |x| from being read as a substitution, outside of literals."""
+    parts = paragraph.split("``")
+    return "``".join(p if i % 2 else p.replace("|", "\\|") for i, p in enumerate(parts))
+
+
 def formulas_as_they_stand(app, what, name, obj, options, lines: list[str]) -> None:
     """Show a docstring's formulas, paragraphs that hold = and do not end a sentence, verbatim."""
     paragraphs, prose = "\n".join(lines).split("\n\n"), True
@@ -96,6 +102,8 @@ def formulas_as_they_stand(app, what, name, obj, options, lines: list[str]) -> N
         if prose and index and formula and not paragraph.startswith((" ", ">>>", "-", "*")):
             indented = paragraph.replace("\n", "\n   ")
             paragraphs[index] = f".. code-block:: text\n\n   {indented}"
+        elif ">>>" not in paragraph:
+            paragraphs[index] = escape_bars(paragraph)
     lines[:] = "\n\n".join(paragraphs).split("\n")
 
 
