@@ -175,6 +175,7 @@ class Inception(nn.Module, Features):
         libraries keep the same file. A ``.pth`` must have the published SHA-256 and is read
         without running code; a ``.safetensors`` must hold the same 566 tensors.
         """
+        choice(layer, "layer", LAYERS)
         file = _find(weights)
         network = cls(layer)
         network.adopt(_read(file), str(file))

@@ -57,10 +57,10 @@ def load(
 
 
 def _pca(detail: str, reference: Tensor | None) -> PCA:
-    if reference is None:
-        raise InputError("pca features need images to be fitted to; pass reference=images")
     if detail and not detail.isdecimal():
         raise InputError(f'pca must be named pca-K, K components, got "pca-{detail}"')
+    if reference is None:
+        raise InputError("pca features need images to be fitted to; pass reference=images")
     return PCA(reference, int(detail or 20))
 
 

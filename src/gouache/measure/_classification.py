@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -104,6 +103,6 @@ def _labels(labels: Tensor | None, samples: Tensor, name: str) -> Tensor:
 def _accuracy(X: Tensor, labels: Tensor, test: Tensor, truth: Tensor, gamma: float) -> float:
     from sklearn.svm import SVC
 
-    machine: Any = SVC
-    machine = machine(gamma=gamma).fit(X.double().cpu().numpy(), labels.numpy())
+    machine = SVC(gamma=gamma)  # pyright: ignore[reportArgumentType]
+    machine.fit(X.double().cpu().numpy(), labels.numpy())
     return float((machine.predict(test.double().cpu().numpy()) == truth.numpy()).mean())
