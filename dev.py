@@ -95,7 +95,7 @@ def make_venv(venv: Path) -> None:
     if (venv / BUILDING).exists():
         say(f"removing the half-made {venv.name}")
         shutil.rmtree(venv)
-    if binary(venv, "python").exists():
+    if binary(venv, "python").exists() and not remake(venv):
         return
     python = find_python()
     say(f"making {venv.name} with {' '.join(python)}")
@@ -104,6 +104,17 @@ def make_venv(venv: Path) -> None:
     if run(*python, "-m", "venv", venv):
         shutil.rmtree(venv)
         raise SetupError(f"could not make {venv.name}; the lines above say why")
+
+
+def remake(venv: Path) -> bool:
+    """Remove an environment that dev.py made on another Python than PYTHON asks for."""
+    if not os.environ.get("PYTHON") or not any(venv.glob("gouache-*.stamp")):
+        return False
+    if probe(find_python())[0] == probe([str(binary(venv, "python"))])[0]:
+        return False
+    say(f"{venv.name} is of another Python")
+    shutil.rmtree(venv)
+    return True
 
 
 def digest(venv: Path) -> str:

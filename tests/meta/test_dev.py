@@ -102,6 +102,19 @@ def test_environment_made_by_hand_is_kept(dev):
     assert (dev.VENV / "mine").exists()
 
 
+def test_another_python_makes_another_environment(dev, monkeypatch):
+    versions = {"python3.11": (3, 11), "python3.12": (3, 12)}
+    dev.environment(dev.VENV, dev.CORE)
+    (dev.VENV / "left").touch()
+    monkeypatch.setattr(dev, "probe", lambda c: (versions.get(c[0], (3, 11)), True))
+    monkeypatch.setenv("PYTHON", "python3.11")
+    dev.environment(dev.VENV, dev.CORE)
+    assert (dev.VENV / "left").exists()
+    monkeypatch.setenv("PYTHON", "python3.12")
+    dev.environment(dev.VENV, dev.CORE)
+    assert not (dev.VENV / "left").exists()
+
+
 def test_clean_removes_what_was_made(dev):
     dev.environment(dev.VENV, dev.CORE)
     dev.clean([])
