@@ -1,0 +1,5 @@
+"""Sources of images, each with a card: bundled, procedural, a folder, the Hugging Face hub."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
