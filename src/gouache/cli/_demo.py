@@ -1,0 +1,67 @@
+"""``gouache demo``: the tour, from real handwriting to a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ._options import Threads, using
+from ._report import PAGE
+from ._screen import Clock, say, table
+
+if TYPE_CHECKING:
+    from gouache.recipes import Plan
+
+QUICK = {"steps": "200", "checkpoint_every": "200"}
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("demo"),
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A few seconds of training: worse digits, same tour.")
+    ] = False,
+    threads: Threads = None,
+) -> None:
+    """Train a diffusion model on real handwriting, sample it, judge it, and write a report.
+
+    A second call with the same folder finishes what is left to do.
+
+    Example: gouache demo --out demo
+    """
+    import time
+
+    from gouache import measure, recipes, report
+
+    from . import _live
+
+    clock, start = Clock(), time.perf_counter()
+    with using(threads):
+        plan = recipes.digits_diffusion().override({"seed": str(seed), **(QUICK if quick else {})})
+        try:
+            _train(plan, out, clock)
+        except KeyboardInterrupt:
+            _live.interrupted(out, lambda: f"gouache demo --out {out} --seed {seed}")
+            raise
+        made = report.write(out, out / PAGE, n=200 if quick else 1000, seed=seed, stage=clock.part)
+    clock.add("in all", time.perf_counter() - start)
+    table(measure.table(made.scores), "What the samples are worth")
+    table([["part", "seconds"], *([k, f"{v:.1f}"] for k, v in clock.seconds.items())])
+    say(f"look at the report: open {out / PAGE} in a browser")
+    typer.echo(out / PAGE)
+
+
+def _train(plan: Plan, out: Path, clock: Clock) -> None:
+    """Train, or go on with a run that was begun, or leave a finished one as it is."""
+    import time
+
+    from gouache.train import checkpoints
+
+    from . import _live
+
+    say(f"training {plan.recipe}: {plan.train.steps} steps on {len(plan.dataset)} images")
+    start = time.perf_counter()
+    _live.train(plan, out, resume=bool(checkpoints(out)), preview=250)
+    clock.add("training and previews", time.perf_counter() - start)

@@ -1,0 +1,5 @@
+"""``gouache doctor``."""
+
+
+def doctor() -> None:
+    """todo"""

@@ -1,0 +1,5 @@
+"""``gouache evaluate``: measure one set of images against another."""
+
+
+def evaluate() -> None:
+    """todo"""

@@ -1,0 +1,48 @@
+"""Options that several verbs share, and their checks."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+
+Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Device = Annotated[
+    str | None, typer.Option(help="cpu, cuda, mps or auto (a GPU where there is one).")
+]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="Threads of the processor; by default all cores.")
+]
+Size = Annotated[
+    int | None, typer.Option(min=1, max=4096, help="Resize the images to this many pixels a side.")
+]
+
+
+@contextlib.contextmanager
+def using(threads: int | None) -> Iterator[None]:
+    """Run the block with this many threads."""
+    from gouache import train
+
+    with train.threads(threads):
+        yield
+
+
+def device_name(device: str | None, default: str = "cpu") -> str:
+    """Return the device to use, and check that this machine has it.
+
+    Raises:
+        InputError: an unknown device, or one that is not there.
+    """
+    import torch
+
+    from gouache import check
+
+    name = check.choice(device or default, "device", ("cpu", "cuda", "mps", "auto"))
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return next((key for key, found in there.items() if found), "cpu")
+    if not there.get(name, True):
+        raise check.InputError(f"this machine has no {name} device; pass --device cpu")
+    return name

@@ -1,0 +1,5 @@
+"""A run as one self-contained HTML page, and the samples that it is judged by."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

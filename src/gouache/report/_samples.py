@@ -1,0 +1,167 @@
+"""Samples of a model: drawn, kept as 8-bit pictures, and written as a folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from gouache import check, image, pretrained, random, weights
+from gouache.check import InputError
+from gouache.contracts import GenerativeModel, SampleOptions
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What a model drew.
+
+    Attributes:
+        images: ``(n, C, H, W)`` in [0, 1], rounded to the 256 levels of the files.
+        labels: the classes ``(n,)`` they were drawn under, or None.
+        names: the name of each class.
+    """
+
+    images: Tensor
+    labels: Tensor | None = None
+    names: tuple[str, ...] = ()
+
+
+def open_model(run: str | Path) -> tuple[Any, tuple[str, ...]]:
+    """Return the model of a run, or of weights that ship, and the names of its classes.
+
+    Args:
+        run: a run's folder, a saved model's folder, or a name for ``gouache.load``.
+
+    Raises:
+        InputError: nothing is there, or the model draws no images.
+    """
+    model = weights.load(run)
+    if not isinstance(model, GenerativeModel):
+        raise InputError(
+            f"{run} holds a {type(model).__name__}, which draws no images; name the run of a "
+            "generative model"
+        )
+    count = class_count(model)
+    file = Path(run) / "run.json"
+    known = tuple(pretrained.read_json(file)["classes"]) if file.exists() else ()
+    return model, known if len(known) == count else tuple(map(str, range(count)))
+
+
+def class_count(model: Any) -> int:
+    """Return how many classes a model has been told of, 0 for an unconditional one."""
+    return int(vars(model.config).get("classes", 0))
+
+
+def condition(text: str | None, names: Sequence[str]) -> tuple[int, ...] | None:
+    """Return the classes that a user names, to be drawn in turn.
+
+    Args:
+        text: numbers or names with commas between, ``none`` for no condition (an empty tuple);
+            None leaves the choice to :func:`draw`.
+        names: of the model's classes.
+
+    Raises:
+        InputError: the model has no classes, or not this one.
+
+    Example:
+        >>> condition("cat,0", ("ant", "bee", "cat"))
+        (2, 0)
+    """
+    if text is None or text == "none":
+        return None if text is None else ()
+    if not names:
+        raise InputError(f'this model has no classes, got --condition "{text}"; leave it out')
+    return tuple(_class(part.strip(), names) for part in text.split(","))
+
+
+def _class(part: str, names: Sequence[str]) -> int:
+    if part in names:
+        return list(names).index(part)
+    if part.lstrip("-").isdecimal():
+        return check.count(int(part), "condition", 0, len(names) - 1)
+    check.choice(part, "class", names)
+    raise AssertionError
+
+
+def draw(
+    model: Any,
+    n: int,
+    *,
+    seed: int,
+    classes: Sequence[int] | None = None,
+    options: SampleOptions | None = None,
+    names: Sequence[str] = (),
+) -> Samples:
+    """Draw ``n`` images; image i depends on (seed, i) and its class alone.
+
+    Args:
+        model: a GenerativeModel.
+        n: how many.
+        seed: of the noise.
+        classes: drawn in turn; None is every class of the model, empty is no condition.
+        options: steps, sampler, guidance.
+        names: of the model's classes, kept with the samples.
+    """
+    if classes is None:
+        classes = range(class_count(model))
+    labels = torch.tensor(list(classes))[torch.arange(n) % len(classes)] if classes else None
+    images = cast(GenerativeModel, model).sample(
+        n,
+        condition=None if labels is None else {"label": labels},
+        rng=random.generator(seed),
+        options=options,
+    )
+    return Samples(image.as_uint8(images).float() / 255, labels, tuple(names))
+
+
+def new_folder(folder: str | Path) -> Path:
+    """Check that ``folder`` can become a folder of samples: absent or empty, and writable.
+
+    Raises:
+        InputError: it holds files, is a file, or cannot be written.
+    """
+    folder = Path(folder)
+    if folder.is_dir() and any(folder.iterdir()):
+        raise InputError(f"{folder} holds files already; name a new or an empty folder")
+    if folder.is_file():
+        raise InputError(f"{folder} is a file; name a folder, or a picture ending in .png")
+    check.folder(folder.parent)
+    return folder
+
+
+def write_samples(samples: Samples, folder: str | Path) -> None:
+    """Write numbered PNGs and ``metadata.jsonl``, all of it or nothing.
+
+    Args:
+        samples: from :func:`draw`.
+        folder: it takes the place of what is there; see :func:`new_folder`.
+    """
+    folder = Path(folder)
+    partial = folder.with_name(f".{folder.name}-{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        lines = [_write_one(samples, i, partial) for i in range(len(samples.images))]
+        (partial / "metadata.jsonl").write_text("".join(lines), "utf-8")
+        if folder.exists():
+            shutil.rmtree(folder)
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write_one(samples: Samples, i: int, folder: Path) -> str:
+    name = f"{i:05d}.png"
+    (folder / name).write_bytes(image.png_bytes(samples.images[i]))
+    line: dict[str, Any] = {"file_name": name}
+    if samples.labels is not None:
+        label = int(samples.labels[i])
+        line["label"] = samples.names[label] if samples.names else label
+    return json.dumps(line) + "\n"
