@@ -77,7 +77,9 @@ def restore(state: State, checkpoint: Path, facts: Mapping[str, Any]) -> int:
         reason = str(error).splitlines()[-1].strip()
         raise InputError(f"{checkpoint} does not fit the model: {reason}") from None
     for name, optimizer in state.optimizers.items():
-        _restore_optimizer(optimizer, _below(tensors, f"{name}."), content["optimizers"][name])
+        _restore_optimizer(
+            optimizer, _below(tensors, f"optimizer.{name}."), content["optimizers"][name]
+        )
     return int(content["step"])
 
 
@@ -95,7 +97,7 @@ def _pack(state: State) -> tuple[dict[str, Tensor], dict[str, Any]]:
         content = optimizer.state_dict()
         numbers[name] = content["param_groups"]
         for index, entry in content["state"].items():
-            tensors |= {f"{name}.{index}.{key}": value for key, value in entry.items()}
+            tensors |= {f"optimizer.{name}.{index}.{key}": value for key, value in entry.items()}
     return tensors, numbers
 
 
