@@ -17,8 +17,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from . import check
-
 T = TypeVar("T")
 ROOT = Path(__file__).parent
 
@@ -75,6 +73,8 @@ def find(role: str, name: str) -> Any:
     Raises:
         InputError: no such name; a near miss is named.
     """
+    from . import check  # it imports torch, which reading the stubs does without
+
     table = {_plain(entry.name): entry for entry in entries(role)}
     if _plain(name) not in table:
         check.choice(name, role, [entry.name for entry in table.values()])
