@@ -1,4 +1,11 @@
 from ._dataset import Card as Card
 from ._dataset import Dataset as Dataset
 from ._digits import digits as digits
+from ._faces import faces as faces
+from ._folder import folder as folder
+from ._hub import hub as hub
 from ._load import load as load
+from ._photos import photos as photos
+from ._shapes import shapes as shapes
+from ._textures import textures as textures
+from ._toy2d import toy2d as toy2d

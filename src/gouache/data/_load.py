@@ -2,10 +2,43 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from .. import registry
+from ..check import InputError
 from ._dataset import Dataset, Size
+from ._folder import folder
+from ._hub import hub
 
 
-def load(source: str, split: str = "train", *, size: Size = None) -> Dataset:
-    """Load a source by its name."""
-    return registry.find("data", source)(split, size=size)
+def load(source: str | Path, split: str = "train", *, size: Size = None) -> Dataset:
+    """Load a source of images by one word.
+
+    Args:
+        source: the name of a bundled source (``digits``, ``faces``, ``photos``, ``textures``,
+            ``shapes``); the path of a folder, with ``./`` before a name that is also a bundled
+            one; or ``hf:OWNER/NAME`` for the Hugging Face hub.
+        split: train, validation or test; for a folder also all.
+        size: (height, width) or one number; None keeps the source's own.
+
+    Raises:
+        InputError: no such source; a near miss is named.
+
+    Example:
+        >>> from gouache import data
+        >>> data.load("digits", "validation", size=16).shape
+        (1, 16, 16)
+    """
+    word = str(source)
+    if word.startswith("hf:"):
+        return hub(word.removeprefix("hf:"), split, size=size)
+    if word in registry.names("data"):
+        return registry.find("data", word)(split, size=size)
+    if Path(word).exists() or Path(word).name != word:
+        return folder(word, split, size=size)
+    try:
+        return registry.find("data", word)(split, size=size)
+    except InputError as error:
+        if str(error).startswith("unknown data"):
+            raise InputError(f"{error}; a folder's path and hf:OWNER/NAME also serve") from None
+        raise
