@@ -31,7 +31,8 @@ from gouache.contracts import (
 from gouache.nets import UNet
 from gouache.registry import method
 
-LEVEL, NOISE, DROP, DEQUANTIZE = 0, 1, 2, 3
+LEVEL, NOISE, DROP = 0, 1, 2
+PROBES = 4
 
 
 @dataclass(frozen=True)
@@ -230,7 +231,8 @@ class Diffusion(Trainable, GenerativeModel, HasLogProb, HasDenoiser, Pretrained)
             condition=condition,
             sigma_min=self.config.sigma_min,
             sigma_max=self.config.sigma_max,
-            divergence="hutchinson",
+            sigma_data=1.0,
+            probes=PROBES,
             rng=rng,
         )
         return likelihood.value - x0[0].numel() * math.log(float(self.std))
@@ -252,7 +254,8 @@ class Diffusion(Trainable, GenerativeModel, HasLogProb, HasDenoiser, Pretrained)
         )
         denoiser: Denoiser = self.core
         if options.guidance != 1 and condition is not None:
-            denoiser = diffuse.ClassifierFree(denoiser, options.guidance)
+            hidden = {"label": torch.tensor([-1], device=like.device)}
+            denoiser = diffuse.ClassifierFree(denoiser, options.guidance, null=hidden)
         noise = random.Noise(keys)
         x = options.temperature * diffuse.start(grid, like, noise)
         condition = None if condition is None else {k: v.to(x.device) for k, v in condition.items()}

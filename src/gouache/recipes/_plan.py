@@ -82,10 +82,13 @@ def _fields(config: type[Any]) -> dict[str, Any]:
 
 def _parse(key: str, text: str, kind: Any) -> Any:
     """Read a setting as JSON, commas making a list; a plain word is itself."""
+    text = text.strip()
     many = typing.get_origin(kind) is tuple
     source = f"[{text.strip('()[]')}]" if many else text
+    if kind is str or typing.get_origin(kind) is typing.Literal:
+        source = json.dumps(text)
     try:
-        value = json.loads(source)
+        value: Any = json.loads(source)
     except json.JSONDecodeError:
         value = text
     value = tuple(value) if isinstance(value, list) else value
@@ -96,8 +99,7 @@ def _parse(key: str, text: str, kind: Any) -> Any:
 
 def _fits(value: Any, kind: Any) -> bool:
     if typing.get_origin(kind) is typing.Literal:
-        check.choice(str(value), "value", typing.get_args(kind))
-        return isinstance(value, str)
+        return value in typing.get_args(kind)
     if typing.get_origin(kind) is tuple:
         inner = typing.get_args(kind)
         return isinstance(value, tuple) and all(_fits(v, inner[0]) for v in value)
@@ -111,5 +113,7 @@ def _fits(value: Any, kind: Any) -> bool:
 def _name(kind: Any) -> str:
     if typing.get_origin(kind) is tuple:
         return f"{_name(typing.get_args(kind)[0])}s with commas between"
+    if typing.get_origin(kind) is typing.Literal:
+        return " or ".join(typing.get_args(kind))
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
     return words.get(kind, str(kind))
