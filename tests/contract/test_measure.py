@@ -1,0 +1,229 @@
+"""What every measure keeps to: one signature, one kind of answer, one-line errors."""
+
+import inspect
+import json
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gouache import registry
+from gouache.check import InputError
+from gouache.features import Inception, Pixels
+from gouache.measure import (
+    Score,
+    evaluate,
+    frechet,
+    frechet_from_moments,
+    memorization,
+    moments,
+    nearest,
+    prdc,
+    table,
+)
+from gouache.random import generator
+
+NAMES = registry.names("measure")
+
+
+def images(n=60, seed=0, side=8):
+    return torch.rand(n, 1, side, side, generator=generator(seed))
+
+
+def labels(n=60):
+    return torch.arange(n) % 3
+
+
+def call(name, real, fake, train=None, **options):
+    """Call a registered measure with what it requires."""
+    if name == "memorization":
+        train = images(50, 9) if train is None else train
+    if name == "classification_accuracy":
+        options |= {"real_labels": labels(len(real)), "fake_labels": labels(len(fake))}
+        options |= {} if train is None else {"train_labels": labels(len(train))}
+    rng = options.pop("rng", generator(0))
+    return registry.find("measure", name)(real, fake, train=train, rng=rng, **options)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_signature_is_shared(name):
+    parameters = inspect.signature(registry.find("measure", name)).parameters
+    assert list(parameters)[:5] == ["real", "fake", "features", "train", "rng"]
+    later = list(parameters.values())[2:]
+    assert all(p.kind is p.KEYWORD_ONLY and p.default is not p.empty for p in later)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("trained", [False, True])
+def test_score_is_whole(name, trained):
+    train = images(50, 2) if trained else None
+    score = call(name, images(), images(40, 1), train)
+    assert isinstance(score, Score)
+    assert score.name == name
+    assert (score.n_real, score.n_fake) == (60, 40)
+    assert math.isfinite(score.value)
+    assert score.error >= 0
+    assert score.features in {"pixels", "pca-20"}
+    assert score.better in {"lower", "higher", "floor"}
+    assert {"floor_by", "error_by"} <= score.extra.keys()
+    unknown = name == "classification_accuracy" and not trained
+    assert math.isnan(score.floor) == unknown
+    assert json.loads(json.dumps(score.to_dict(), allow_nan=False))["n_fake"] == 40
+    assert "\n" not in str(score)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_same_rng_same_score(name):
+    a, b = (call(name, images(), images(40, 1), images(50, 2)) for _ in range(2))
+    assert a == b
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_order_of_images_does_not_change_the_value(name):
+    if name == "classification_accuracy":
+        pytest.skip("labels here follow the order")
+    fake = images(40, 1)
+    a = call(name, images(), fake, images(50, 2)).value
+    b = call(name, images().flip(0), fake.flip(0), images(50, 2).flip(0)).value
+    assert a == pytest.approx(b, rel=1e-5, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_inputs_are_left_alone(name):
+    real, fake = images(), images(40, 1)
+    before = real.clone(), fake.clone()
+    call(name, real, fake, images(50, 2))
+    assert torch.equal(real, before[0])
+    assert torch.equal(fake, before[1])
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("real", "fake", "message"),
+    [
+        (images(), images() * float("nan"), "fake must be finite"),
+        (images(), images(1), "fake must hold at least"),
+        (images(1), images(), "real must hold at least"),
+        (images(), images(side=9), "resize the images"),
+        (images(), images() * 255, "divide 8-bit levels by 255"),
+        (images(), images() * 2 - 1, "map \\[-1, 1\\]"),
+        (images().flatten(1), images()[:, :, 0, :5].flatten(1), "must match real"),
+        (images()[:, 0], images()[:, 0], "features \\(N, D\\)"),
+        (images().numpy(), images(), "got ndarray"),
+        (images().flatten(1).long(), images().flatten(1), "call .float"),
+    ],
+)
+def test_bad_input_names_the_mend(name, real, fake, message):
+    with pytest.raises(InputError, match=message):
+        call(name, real, fake)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_feature_matrices_need_no_features(name):
+    real, fake = images().flatten(1), images(40, 1).flatten(1)
+    train = images(50, 2).flatten(1)
+    assert call(name, real, fake, train).features == "given"
+    with pytest.raises(InputError, match="leave features out"):
+        call(name, real, fake, train, features=Pixels())
+
+
+def test_distance_is_called_fid_on_published_inception_features_alone():
+    features = Pixels()
+    for name, expected in [
+        (Inception("64").name, "frechet"),
+        ("inception-64", "frechet"),
+        ("inception-2048", "FID"),
+    ]:
+        features.name = name
+        assert frechet(images(8), images(8, 1), features=features).name == expected
+
+
+def test_evaluate_is_the_measures_one_by_one():
+    real, fake, train = images(), images(40, 1), images(50, 2)
+    found = evaluate(
+        real, fake, train=train, rng=generator(0), real_labels=labels(), fake_labels=labels(40), k=4
+    )
+    assert {score.name for score in found} == set(NAMES)
+    for score in found:
+        options = {"k": 4} if score.name in {"precision", "recall", "density", "coverage"} else {}
+        alone = call(score.name, real, fake, train, **options)
+        assert score.value == pytest.approx(alone.value, rel=1e-9, abs=1e-12)
+        assert score.features == alone.features
+    names = [score.name for score in evaluate(real, fake, measures=["recall", "frechet"])]
+    assert names == ["recall", "frechet"]
+    assert len(table(found)) == 1 + len(found)
+
+
+def test_evaluate_names_a_near_miss():
+    with pytest.raises(InputError, match='did you mean "frechet"'):
+        evaluate(images(), images(40, 1), measures=["freche"])
+
+
+def test_floor_says_when_there_is_too_little_to_split():
+    score = frechet(torch.randn(6, 2), torch.randn(6, 2), rng=generator(0))
+    assert math.isnan(score.floor)
+    assert "too few real images" in score.extra["floor_by"]
+    assert "floor unknown" in str(score)
+
+
+def test_other_refusals_name_the_mend():
+    x = torch.randn(10, 3)
+    with pytest.raises(InputError, match="pass train=images"):
+        memorization(x, x)
+    with pytest.raises(InputError, match="k must be in"):
+        nearest(x, x, 11)
+    with pytest.raises(InputError, match="one and the same set twice"):
+        nearest(x[:5], x, exclude_self=True)
+    with pytest.raises(InputError, match="resize one of them"):
+        nearest(x, x[:, :2])
+    with pytest.raises(InputError, match="at least 11 samples"):
+        prdc(x, x, 10)
+    with pytest.raises(InputError, match="unknown form"):
+        call("kernel", x, x, form="gauss")
+    with pytest.raises(InputError, match="sigma"):
+        call("kernel", x, x, form="rbf", sigma=-1.0)
+    with pytest.raises(InputError, match="matrix"):
+        moments(x[0])
+    with pytest.raises(InputError, match="mean \\(D,\\)"):
+        frechet_from_moments(x[0], x, x[0], x)
+    measure = registry.find("measure", "classification_accuracy")
+    with pytest.raises(InputError, match="needs real_labels"):
+        measure(x, x)
+    with pytest.raises(InputError, match="one class a sample"):
+        measure(x, x, real_labels=labels(10), fake_labels=labels(9))
+    with pytest.raises(InputError, match="two classes or more"):
+        measure(x, x, real_labels=labels(10), fake_labels=torch.zeros(10))
+
+
+def test_the_line_shows_as_many_digits_as_the_error_bears():
+    def line(value, error, floor):
+        return str(Score("m", value, error, 5, 6, "f", floor, "lower"))
+
+    assert line(123.456, 31.0, 5.0) == "m 123 +- 31 (f, 5 real, 6 fake; floor 5)"
+    assert line(0.012345, 0.00123, 0.01) == "m 0.0123 +- 0.0012 (f, 5 real, 6 fake; floor 0.0100)"
+    assert line(1.0, 0.0, 0.5) == "m 1.000 +- 0.000 (f, 5 real, 6 fake; floor 0.500)"
+    assert line(0.0, 0.0, 0.0) == "m 0.000 +- 0.000 (f, 5 real, 6 fake; floor 0.000)"
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    n=st.integers(8, 40),
+    m=st.integers(8, 40),
+    d=st.integers(1, 50),
+    offset=st.sampled_from([0.0, 1e3, -1e5]),
+    rank=st.integers(0, 3),
+)
+def test_values_stay_in_their_ranges_on_any_shape(n, m, d, offset, rank):
+    """More dimensions than samples, constant features, large offsets."""
+    rng = generator(n + 100 * m)
+    mix = torch.randn(rank, d, generator=rng, dtype=torch.float64)
+    draw = [torch.randn(size, rank, generator=rng, dtype=torch.float64) @ mix for size in (n, m)]
+    real, fake = (x + offset for x in draw)
+    score = frechet(real, fake, rng=rng)
+    assert score.value >= 0
+    assert math.isfinite(score.error)
+    values = prdc(real, fake, 2)
+    assert all(0 <= values[name] <= 1 for name in ("precision", "recall", "coverage"))
+    assert 0 <= memorization(real, fake, train=real.flip(0)).value <= 1
