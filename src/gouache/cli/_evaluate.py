@@ -1,5 +1,106 @@
 """``gouache evaluate``: measure one set of images against another."""
 
+from __future__ import annotations
 
-def evaluate() -> None:
-    """todo"""
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ._options import Seed, Size, Threads, using
+from ._screen import say, table, waiting
+
+if TYPE_CHECKING:
+    from gouache.contracts import Features
+    from gouache.measure import Score
+
+    from ._sources import Images
+
+
+def evaluate(
+    real: Annotated[str, typer.Argument(help="Real images: a folder, or data such as digits.")],
+    fake: Annotated[str, typer.Argument(help="Generated ones: a folder, a run, or weights.")],
+    features: Annotated[
+        str, typer.Option(help="pca-20, pixels, random, digits or inception.")
+    ] = "pca-20",
+    train: Annotated[
+        str | None, typer.Option(help="What the model was trained on; shows memorisation.")
+    ] = None,
+    metrics: Annotated[
+        str | None, typer.Option(help="With commas between; see: gouache list metrics.")
+    ] = None,
+    size: Size = None,
+    n: Annotated[int, typer.Option("-n", "--n", help="Samples to draw from a run.")] = 1000,
+    seed: Seed = 0,
+    weights: Annotated[
+        Path | None, typer.Option(help="Weights of the features, for inception.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the scores to this file too.")] = None,
+    threads: Threads = None,
+) -> None:
+    """Measure generated images against real ones: value, error, and what real images would score.
+
+    A folder gives all its pictures, its sub-folders being classes; bundled data give what is held
+    out of training (digits:train names a split); a run or weights that ship draw samples.
+
+    Example: gouache evaluate digits digits-diffusion --train digits:train --json scores.json
+    """
+    from gouache import check
+
+    from . import _sources
+
+    if json is not None:
+        check.new_file(json, suffixes=(".json",))
+    check.count(n, "n", 1, 1_000_000)
+    with using(threads):
+        with waiting("reading the images"):
+            sets = [_sources.read(source, size, n, seed) for source in (real, fake)]
+            sets += [_sources.read(train, size, n, seed, "train")] if train else []
+            sets = _sources.common(sets)
+            extract = _features(features, sets[0], weights)
+        with waiting("measuring"):
+            scores = _scores(sets, metrics, extract, seed)
+    if json is not None:
+        _write(scores, json)
+    _show(scores)
+
+
+def _features(name: str, real: Images, weights: Path | None) -> Features:
+    from gouache import features
+
+    return features.load(name, reference=real.images, weights=weights)
+
+
+def _scores(sets: list[Images], metrics: str | None, extract: Features, seed: int) -> list[Score]:
+    from gouache import measure, random
+
+    from ._sources import numbered
+
+    labels = numbered(sets)
+    third = len(sets) > 2
+    return measure.evaluate(
+        sets[0].images,
+        sets[1].images,
+        measures=None if metrics is None else [name.strip() for name in metrics.split(",")],
+        features=extract,
+        train=sets[2].images if third else None,
+        rng=random.generator(seed),
+        real_labels=labels[0],
+        fake_labels=labels[1],
+        train_labels=labels[2] if third else None,
+    )
+
+
+def _write(scores: list[Score], file: Path) -> None:
+    import json
+
+    from gouache.pretrained import write_text
+
+    write_text(json.dumps([score.to_dict() for score in scores], indent=2) + "\n", file)
+
+
+def _show(scores: list[Score]) -> None:
+    from gouache import measure
+
+    table(measure.table(scores))
+    say("+- is one standard error; the floor is what real images score against real images")

@@ -42,7 +42,7 @@ def sample(
     """Draw images, as one grid or as a folder of numbered PNGs.
 
     Image i depends on the seed and i alone. A model of several classes draws them in turn unless
-    --condition says otherwise; the folder's metadata.jsonl holds each image's class.
+    --condition says otherwise; in a folder each class has a sub-folder then.
 
     Example: gouache sample digits-diffusion digits.png -n 64 --condition 3 --seed 1
     """

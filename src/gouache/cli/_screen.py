@@ -26,13 +26,14 @@ def console(*, stderr: bool = True) -> Any:
 def table(rows: Sequence[Sequence[str]], title: str = "") -> None:
     """Print a table on stdout, the head first; a narrow or piped output loses no text."""
     from rich.table import Table
+    from rich.text import Text
 
     screen = console(stderr=False)
     made = Table(title=title or None, title_justify="left", header_style="bold", box=None)
     for head in rows[0]:
         made.add_column(head, overflow="fold")
     for row in rows[1:]:
-        made.add_row(*row)
+        made.add_row(*map(Text, row))
     if not screen.is_terminal:
         screen.width = max(screen.width, 200)
     screen.print(made)

@@ -256,15 +256,16 @@ def _judge(plan: Plan, samples: Samples, seed: int) -> tuple[dict[str, Any], lis
 
 def _held_out(plan: Plan) -> tuple[_Real | None, list[str]]:
     """Return the validation and test images of the run's source, or why there are none."""
-    found: list[_Real] = []
-    try:
-        for split in ("validation", "test"):
-            if split in plan.dataset.card.splits:
+    found, reasons = list[_Real](), list[str]()
+    for split in ("validation", "test"):
+        if split in plan.dataset.card.splits:
+            try:
                 found.append(_real(data.load(plan.source, split, size=plan.size)))
-    except InputError as error:
-        return None, [f"Measures and the null of distances: no held-out images ({error})."]
+            except InputError as error:
+                reasons.append(str(error))
     if not found:
-        return None, ["Measures and the null of distances: the source has no held-out images."]
+        why = "; ".join(reasons) or "the source has one split alone"
+        return None, [f"Measures, and the null of the distances: no held-out images ({why})."]
     labels = [part.labels for part in found if part.labels is not None]
     images = torch.cat([part.images for part in found])
     return _Real(images, torch.cat(labels) if len(labels) == len(found) else None), []

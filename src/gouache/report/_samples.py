@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -137,7 +137,7 @@ def new_folder(folder: str | Path) -> Path:
 
 
 def write_samples(samples: Samples, folder: str | Path) -> None:
-    """Write numbered PNGs and ``metadata.jsonl``, all of it or nothing.
+    """Write numbered PNGs, all or none; samples of several classes go into a sub-folder each.
 
     Args:
         samples: from :func:`draw`.
@@ -148,8 +148,10 @@ def write_samples(samples: Samples, folder: str | Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        lines = [_write_one(samples, i, partial) for i in range(len(samples.images))]
-        (partial / "metadata.jsonl").write_text("".join(lines), "utf-8")
+        for i, picture in enumerate(samples.images):
+            file = partial / _place(samples, i) / f"{i:05d}.png"
+            file.parent.mkdir(exist_ok=True)
+            file.write_bytes(image.png_bytes(picture))
         if folder.exists():
             shutil.rmtree(folder)
         partial.rename(folder)
@@ -157,11 +159,9 @@ def write_samples(samples: Samples, folder: str | Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _write_one(samples: Samples, i: int, folder: Path) -> str:
-    name = f"{i:05d}.png"
-    (folder / name).write_bytes(image.png_bytes(samples.images[i]))
-    line: dict[str, Any] = {"file_name": name}
-    if samples.labels is not None:
-        label = int(samples.labels[i])
-        line["label"] = samples.names[label] if samples.names else label
-    return json.dumps(line) + "\n"
+def _place(samples: Samples, i: int) -> str:
+    """Return the sub-folder of sample i: its class, if there are several."""
+    if samples.labels is None or len(samples.labels.unique()) < 2:
+        return ""
+    label = int(samples.labels[i])
+    return re.sub(r"[^\w -]", "_", samples.names[label]) if samples.names else str(label)
