@@ -1,9 +1,13 @@
 """The log-likelihood of a diffusion model, by the probability-flow ODE.
 
-Notation: ``u = log s``; ``p_s`` is the density of the data with noise s added, d the number of
-pixels. Along the ODE ``dy/du = y - D(y, s)``,
+Notation: ``p_s`` is the density of the data with noise s added, d the number of pixels. Along the
+ODE ``dy / d log s = y - D(y, s)``,
 
-    log p_{s_min}(x) = log p_{s_max}(y(s_max)) + integral_{s_min}^{s_max} (d - tr dD/dy) du
+    log p_{s_min}(x) = log p_{s_max}(y(s_max)) + integral_{s_min}^{s_max} (d - tr dD/dy) d log s
+
+It is integrated in the angle ``theta = arctan(s / sigma_data)`` and the variable ``z = y cos
+theta``, in which both the path and the integrand stay bounded and change evenly; the part of the
+integral that data of standard deviation sigma_data would have is taken in closed form.
 """
 
 from __future__ import annotations
@@ -47,8 +51,8 @@ def log_likelihood(
 
     log p(x) = log N(y_max; m, (sigma_max^2 + sigma_data^2) I) + integral (d - tr dD/dy) d log s
 
-    along the probability-flow ODE from x to y_max, by Runge-Kutta steps of order 4 in log s, with
-    Simpson's rule for the trace. The mean m of the prior is D(0, sigma_max); what is left of the
+    along the probability-flow ODE from x to y_max, by Runge-Kutta steps of order 4, with Simpson's
+    rule for the trace. The mean m of the prior is D(0, sigma_max); what is left of the
     data's shape at sigma_max is of order (data / sigma_max)^2.
 
     The trace is exact (one backward pass a pixel) without ``probes``; with them it is Hutchinson's
@@ -91,37 +95,58 @@ def log_likelihood(
     if probes is not None:
         check.count(probes, "probes (their spread is the standard error)", 2)
     keys, parts = random.keys(rng, len(x)), []
-    ends = (math.log(sigma_min), math.log(sigma_max))
     for i in range(0, len(x), chunk):
         some = condition and {key: value[i : i + chunk] for key, value in condition.items()}
-        flow = _Flow(denoiser, some, keys[i : i + chunk], probes)
-        y, change = _integrate(flow, x[i : i + chunk], *ends, steps)
-        mean = denoiser(torch.zeros_like(y), y.new_full((len(y),), sigma_max), some)
-        prior = _log_normal(y - mean, sigma_max**2 + sigma_data**2)
-        parts.append(prior + change)
+        flow = _Flow(denoiser, some, sigma_data, keys[i : i + chunk], probes)
+        parts.append(_path_integral(flow, x[i : i + chunk], sigma_min, sigma_max, steps))
     estimates = torch.cat(parts, dim=1)
     spread = 0 * estimates[0] if probes is None else estimates.std(0) / probes**0.5
     return LogLikelihood(estimates.mean(0), spread)
 
 
+def _path_integral(
+    flow: _Flow, x: Tensor, sigma_min: float, sigma_max: float, steps: int
+) -> Tensor:
+    """Return estimates of log p(x), ``(P, B)``."""
+    low, high = (math.atan(s / flow.sigma_data) for s in (sigma_min, sigma_max))
+    z, change = _integrate(flow, x * math.cos(low), low, high, steps)
+    mean = flow.denoise(torch.zeros_like(z), sigma_max)
+    gaussian = z[0].numel() * math.log(math.cos(low) / math.cos(high))
+    prior = _log_normal(z / math.cos(high) - mean, sigma_max**2 + flow.sigma_data**2)
+    return prior + gaussian + change
+
+
 class _Flow:
-    """The ODE ``dy/du = y - D(y, e^u)`` and the trace of its Jacobian."""
+    """The ODE ``dz/dtheta = (z cos theta - D) / sin theta``, and what its trace adds to log p."""
 
     def __init__(
-        self, denoiser: Denoiser, condition: Condition, keys: Tensor, probes: int | None
+        self,
+        denoiser: Denoiser,
+        condition: Condition,
+        sigma_data: float,
+        keys: Tensor,
+        probes: int | None,
     ) -> None:
-        self.denoiser, self.condition = denoiser, condition
+        self.denoiser, self.condition, self.sigma_data = denoiser, condition, sigma_data
         self.keys, self.probes = keys, probes
 
-    def slope(self, y: Tensor, u: float) -> Tensor:
-        """Return dy/du."""
-        return y - self.denoiser(y, y.new_full((len(y),), math.exp(u)), self.condition)
+    def denoise(self, y: Tensor, sigma: float) -> Tensor:
+        """Return D(y, sigma)."""
+        return self.denoiser(y, y.new_full((len(y),), sigma), self.condition)
 
-    def traced(self, y: Tensor, u: float) -> tuple[Tensor, Tensor]:
-        """Return dy/du and estimates of its divergence, ``(P, B)``, P = 1 if exact."""
+    def slope(self, z: Tensor, theta: float) -> Tensor:
+        """Return dz/dtheta."""
+        x0 = self.denoise(z / math.cos(theta), self.sigma_data * math.tan(theta))
+        return (z * math.cos(theta) - x0) / math.sin(theta)
+
+    def traced(self, z: Tensor, theta: float) -> tuple[Tensor, Tensor]:
+        """Return dz/dtheta, and estimates of its divergence, ``(P, B)``, P = 1 if exact.
+
+        The divergence is (d cos^2 theta - tr dD/dy) / (sin theta cos theta).
+        """
         with torch.enable_grad():
-            at = y.detach().requires_grad_()
-            slope = self.slope(at, u)
+            at = z.detach().requires_grad_()
+            slope = self.slope(at, theta)
             trace = self._exact(slope, at) if self.probes is None else self._probed(slope, at)
         return slope.detach(), trace
 
@@ -137,30 +162,34 @@ class _Flow:
         """Return v . J v for each probe v of random signs, the same at every level."""
         rows = []
         for stream in range(self.probes or 0):
-            signs = random.keyed_uniform(self.keys, tuple(at.shape[1:]), stream).round() * 2 - 1
-            v = signs.to(at)
+            v = _signs(self.keys, at, stream)
             (product,) = torch.autograd.grad(slope, at, v, retain_graph=True)
             rows.append((product * v).flatten(1).sum(1))
         return torch.stack(rows)
 
 
+def _signs(keys: Tensor, like: Tensor, stream: int) -> Tensor:
+    """Return +1 and -1 at random in the shape of ``like``, a function of (key, stream)."""
+    return (random.keyed_bits(keys, tuple(like.shape[1:]), stream) < 0).to(like) * 2 - 1
+
+
 def _integrate(
-    flow: _Flow, y: Tensor, low: float, high: float, steps: int
+    flow: _Flow, z: Tensor, low: float, high: float, steps: int
 ) -> tuple[Tensor, Tensor]:
-    """Follow the ODE upwards; return y and the integral of the divergence, ``(P, B)``."""
+    """Follow the ODE from low to high; return z and the integral of the divergence."""
     h = (high - low) / steps
-    k1, start = flow.traced(y, low)
+    k1, start = flow.traced(z, low)
     total = torch.zeros_like(start)
     for n in range(steps):
-        u = low + n * h
-        k2 = flow.slope(y + h / 2 * k1, u + h / 2)
-        k3, middle = flow.traced(y + h / 2 * k2, u + h / 2)
-        k4 = flow.slope(y + h * k3, u + h)
-        y = y + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
-        k1, end = flow.traced(y, u + h)
+        theta = low + n * h
+        k2 = flow.slope(z + h / 2 * k1, theta + h / 2)
+        k3, middle = flow.traced(z + h / 2 * k2, theta + h / 2)
+        k4 = flow.slope(z + h * k3, theta + h)
+        z = z + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+        k1, end = flow.traced(z, theta + h)
         total = total + h / 6 * (start + 4 * middle + end)
         start = end
-    return y, total
+    return z, total
 
 
 def _log_normal(offset: Tensor, variance: float) -> Tensor:
