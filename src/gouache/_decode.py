@@ -62,7 +62,7 @@ def header(path: str | Path) -> tuple[int, int, int]:
     with opened(existing(path, "image")) as image:
         grey = image.mode.startswith(("1", "L", "I", "F")) and image.mode != "LAB"
         width, height = image.size
-        turned = _orientation(image) >= 5
+        turned = image.format != "TIFF" and _orientation(image) >= 5  # Pillow turns TIFF itself
         channels = 1 if grey or _rawmode(image).startswith("LA;16") else 3
         return (channels, width, height) if turned else (channels, height, width)
 
@@ -105,7 +105,9 @@ def levels_of(image: Image.Image, deep: Levels | None = None) -> Levels:
     if isinstance(key, (int, tuple)) and levels.shape[2] in (1, 3):
         opaque = (levels != np.asarray(key)).any(axis=2, keepdims=True) * top
         levels = np.concatenate([levels, opaque.astype(levels.dtype)], axis=2)
-    return levels.astype(np.float32) / np.float32(top)
+    levels = levels.astype(np.float32)
+    levels /= np.float32(top)
+    return levels
 
 
 def _plain(image: Image.Image, rawmode: str) -> tuple[Levels, int]:
@@ -148,9 +150,12 @@ def _seek(image: Image.Image, file: Path, frame: int | None) -> None:
 
 
 def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 to 8; 1 where there is none or it cannot be read."""
+    """Return the EXIF orientation, 1 to 8; 1 where there is none or it cannot be read.
+
+    The base class's method is called because that of PNG decodes all pixels first.
+    """
     try:
-        value = image.getexif().get(0x0112, 1)
+        value = Image.Image.getexif(image).get(0x0112, 1)
     except _DAMAGED:
         return 1
     return value if value in range(1, 9) else 1
