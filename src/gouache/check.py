@@ -125,7 +125,7 @@ def folder(path: str | Path) -> Path:
         path.mkdir(parents=True, exist_ok=True)
         probe = path / ".gouache-write-test"
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # another process may have tried at the same time
     except (FileExistsError, NotADirectoryError):
         raise InputError(f"{path} is a file or lies below one; name a folder") from None
     except OSError as error:

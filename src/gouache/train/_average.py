@@ -7,12 +7,15 @@ import copy
 import torch
 from torch import nn
 
+from ._shard import whole
+
 
 class Average:
     """A second copy of a model whose parameters trail the first.
 
     ``theta <- d theta + (1 - d) w`` with ``d = min(decay, (k + 1) / (k + 10))`` at update k;
-    buffers are copied. With ``decay`` 0 it is the model itself.
+    buffers are copied. With ``decay`` 0 it is the model itself. Every rank holds it whole, also
+    where the model is sharded, so that one rank alone can preview.
 
     Reference: Polyak, Juditsky, "Acceleration of stochastic approximation by averaging", 1992;
     for generative models: Yazici et al., "The unusual effectiveness of averaging", 2019.
@@ -26,7 +29,7 @@ class Average:
     def update(self, model: nn.Module, step: int) -> None:
         """Move the average towards the weights of ``model`` after step ``step`` = 0, 1, ..."""
         decay = min(self.decay, (step + 1) / (step + 10))
-        mine, theirs = list(self.model.parameters()), list(model.parameters())
-        torch._foreach_lerp_(mine, theirs, 1 - decay)
+        mine, theirs = whole(self.model.parameters()), whole(model.parameters())
+        torch._foreach_lerp_(mine, theirs, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
         for mine_b, theirs_b in zip(self.model.buffers(), model.buffers(), strict=True):
             mine_b.copy_(theirs_b)

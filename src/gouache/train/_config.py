@@ -25,7 +25,8 @@ class TrainConfig:
         ema: decay of the averaged weights a step, reached as (k + 1) / (k + 10) grows.
         accumulate: micro-batches a step.
         precision: ``bf16`` (autocast), ``32``, or ``auto``: bf16 where the processor has it.
-        strategy: ``auto`` (one process), ``ddp``, or ``fsdp`` (one phase, GPUs).
+        strategy: ``ddp``, or ``fsdp``, which shards weights and optimizer over the ranks (models
+            with one phase); ``auto`` is ``ddp`` where there are several devices.
         devices: processes, one a device.
         accelerator: ``cpu``, ``cuda``, ``mps`` or ``auto``.
         workers: processes that load data beside each training process; 0 loads in line.

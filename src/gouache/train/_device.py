@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import dataclasses
 import logging
+import platform
 import warnings
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from gouache.check import InputError
 
 from ._config import TrainConfig
+from ._shard import shard
 
-if TYPE_CHECKING:
-    from lightning.fabric import Fabric  # pyright: ignore[reportMissingImports]
+BOOKKEEPING = ("checkpoint_every", "log_every", "workers", "accelerator", "precision", "strategy")
 
 
 @contextlib.contextmanager
@@ -45,33 +48,60 @@ def precision(config: TrainConfig) -> str:
     return config.precision
 
 
-def fabric(config: TrainConfig, phases: int) -> Fabric:
+def facts(config: TrainConfig, device: torch.device, images: int) -> dict[str, Any]:
+    """Return what a resumed run must share with the first to end on the same bits."""
+    named = dataclasses.asdict(config)
+    return {key: value for key, value in named.items() if key not in BOOKKEEPING} | {
+        "images": images,
+        "precision": precision(config),
+        "threads": torch.get_num_threads(),
+        "device": device.type,
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+    }
+
+
+def fabric(config: TrainConfig, phases: int) -> Any:
     """Return the launched Fabric of a run.
 
     Raises:
-        InputError: sharding is asked of a model with several phases, or of a CPU.
+        InputError: sharding is asked of a model with several phases, or the launcher started
+            another number of processes than ``devices``.
     """
+    if config.strategy == "fsdp" and phases > 1:
+        raise InputError(f"strategy fsdp shards models with one phase, got {phases}; use ddp")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from lightning_fabric import Fabric
-        from lightning_fabric.strategies import DDPStrategy, FSDPStrategy
 
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
-    strategy: Any = config.strategy
-    if config.strategy == "ddp":
-        strategy = DDPStrategy(find_unused_parameters=phases > 1)
-    if config.strategy == "fsdp":
-        if phases > 1 or not torch.cuda.is_available():
-            raise InputError(
-                "strategy fsdp needs CUDA devices and a model with one phase, got "
-                f"{phases} phases and {torch.cuda.device_count()} CUDA devices; use ddp"
-            )
-        strategy = FSDPStrategy(use_orig_params=True, state_dict_type="full")
     made = Fabric(
         accelerator=config.accelerator,
         devices=config.devices,
-        strategy=strategy,
+        strategy=_strategy(config, phases),
         precision="bf16-mixed" if precision(config) == "bf16" else "32-true",
     )
     made.launch()
+    atexit.register(_leave)
+    if made.world_size != config.devices:
+        raise InputError(
+            f"devices must be the number of processes, got {config.devices} for {made.world_size}"
+        )
     return made
+
+
+def _leave() -> None:
+    """End the process group, or a rank that outlives the others aborts on its way out."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def _strategy(config: TrainConfig, phases: int) -> Any:
+    from lightning_fabric.strategies.ddp import DDPStrategy
+    from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
+
+    if config.strategy == "fsdp":
+        return ModelParallelStrategy(shard, config.devices, 1)
+    if config.strategy == "ddp" or config.devices > 1:
+        return DDPStrategy(find_unused_parameters=phases > 1)
+    return "auto"

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from gouache.check import InputError
 from gouache.pretrained import write_text
 
 NAME = "log.jsonl"
@@ -22,13 +23,19 @@ class Log:
         self.file = folder / NAME
         kept = [line for line in read_log(folder) if line["step"] <= step]
         write_text("".join(json.dumps(line) + "\n" for line in kept), self.file)
-        self._stream = open(self.file, "a", encoding="utf-8")  # noqa: SIM115
+        self._stream = open(self.file, "ab", buffering=0)  # noqa: SIM115
         self._board = _board(folder / "tensorboard", step)
 
     def write(self, step: int, **values: float) -> None:
-        """Append one line."""
-        self._stream.write(json.dumps({"step": step, **values}) + "\n")
-        self._stream.flush()
+        """Append one line.
+
+        Raises:
+            InputError: the disk is full.
+        """
+        try:
+            self._stream.write((json.dumps({"step": step, **values}) + "\n").encode())
+        except OSError as error:
+            raise InputError(f"cannot write {self.file}: {error}; mend that and resume") from error
         if self._board is not None:
             for name, value in values.items():
                 self._board.add_scalar(name, value, step)
@@ -52,6 +59,12 @@ def read_log(folder: str | Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             break
     return lines
+
+
+def seconds_until(folder: str | Path | None, step: int) -> float:
+    """Return the seconds that a run's log counts up to a step; 0 for step 0."""
+    lines = [] if folder is None else [x for x in read_log(folder) if x["step"] <= step]
+    return float(lines[-1]["seconds"]) if lines and step else 0.0
 
 
 def _board(folder: Path, step: int) -> Any:

@@ -6,7 +6,7 @@ Notation: N images, B a step. *Draw* d = 0, 1, 2, ... numbers every image ever s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from functools import lru_cache
 from typing import Protocol
 
@@ -88,7 +88,7 @@ def batches(
     rank: int = 0,
     ranks: int = 1,
     augment: Augment | None = None,
-) -> Iterator[dict[str, Tensor]]:
+) -> Generator[dict[str, Tensor], None, None]:
     """Yield the batch of each step from ``first`` on; the same ones with workers or without."""
     order = Order(len(images), config.batch, config.seed)
     steps = _Steps(images, order, rank, ranks, augment)
@@ -102,4 +102,5 @@ def batches(
         batch_size=None,
         num_workers=config.workers,
         multiprocessing_context="spawn",
+        generator=random.generator(config.seed),  # so that the global one is left alone
     )

@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from gouache.check import InputError
 from gouache.pretrained import read_json, read_tensors, write_tensors, write_text
 
 from ._average import Average
+from ._shard import cut_like, whole
 
 KEPT = 2
 TENSORS, NUMBERS = "state.safetensors", "state.json"
@@ -36,57 +38,105 @@ class State(NamedTuple):
     optimizers: Mapping[str, torch.optim.Optimizer]
 
 
+class Saved(NamedTuple):
+    """A checkpoint as it was read."""
+
+    name: str
+    tensors: dict[str, Tensor]
+    content: dict[str, Any]
+
+
 def checkpoints(folder: str | Path) -> list[Path]:
     """Return the whole checkpoints of a run, oldest first."""
     return sorted((Path(folder) / "checkpoints").glob("step-*"))
 
 
-def save(state: State, folder: Path, step: int, facts: Mapping[str, Any]) -> Path:
-    """Write the checkpoint of step ``step``, atomically, and drop all but the last two."""
-    target = folder / "checkpoints" / f"step-{step:07d}"
-    partial = target.with_name(f".{target.name}-{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        tensors, numbers = _pack(state)
-        write_tensors(tensors, partial / TENSORS)
-        content = {"step": step, **facts, "optimizers": numbers}
-        write_text(json.dumps(content) + "\n", partial / NUMBERS)
-        shutil.rmtree(target, ignore_errors=True)
-        partial.rename(target)
-        _sync_folder(target.parent)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    for old in checkpoints(folder)[:-KEPT]:
-        shutil.rmtree(old)
-    return target
+def save(state: State, folder: Path | None, step: int, facts: Mapping[str, Any]) -> None:
+    """Write the checkpoint of step ``step``, atomically, and drop all but the last two.
 
-
-def restore(state: State, checkpoint: Path, facts: Mapping[str, Any]) -> int:
-    """Load a checkpoint into ``state`` and return its step; warn where the machine differs.
+    Every rank calls it, since shards are gathered; the one that has a ``folder`` writes.
 
     Raises:
-        InputError: the checkpoint belongs to another model or configuration.
+        InputError: a weight is not finite, or the folder cannot be written.
     """
-    tensors, content = read_tensors(checkpoint / TENSORS), read_json(checkpoint / NUMBERS)
-    _compare(content, facts, checkpoint)
+    tensors, numbers = _pack(state)
+    if folder is None:
+        return
+    for name, tensor in tensors.items():
+        if name.startswith("model.") and not bool(tensor.isfinite().all()):
+            raise InputError(f"{name} is not finite at step {step}; lower lr or clip")
     try:
-        state.model.load_state_dict(_below(tensors, "model."))
-        state.average.model.load_state_dict(_below(tensors, "average."))
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise InputError(f"{checkpoint} does not fit the model: {reason}") from None
+        _write(tensors, {"step": step, **facts, "optimizers": numbers}, folder)
+    except (OSError, SafetensorError) as error:
+        raise InputError(
+            f"cannot write the checkpoint of step {step} to {folder}: {error}; "
+            "mend that and resume from the one before"
+        ) from error
+
+
+def newest(folder: str | Path) -> Saved:
+    """Read the last checkpoint of a run; the one before, with a warning, if it is broken.
+
+    Raises:
+        InputError: there is none, or all of them are broken.
+    """
+    for checkpoint in reversed(checkpoints(folder)):
+        try:
+            content = read_json(checkpoint / NUMBERS)
+            return Saved(checkpoint.name, read_tensors(checkpoint / TENSORS), content)
+        except InputError as error:
+            warnings.warn(f"{checkpoint.name} is broken and left out: {error}", stacklevel=3)
+    raise InputError(f"nothing to resume: {folder} holds no whole checkpoint; begin a new run")
+
+
+def restore(state: State, saved: Saved, facts: Mapping[str, Any]) -> int:
+    """Load a checkpoint into ``state`` and return its step; warn where the run differs.
+
+    Raises:
+        InputError: the checkpoint belongs to another model.
+    """
+    _compare(saved, facts)
+    for name, model in (("model", state.model), ("average", state.average.model)):
+        _restore_model(model, _below(saved.tensors, f"{name}."), saved.name)
     for name, optimizer in state.optimizers.items():
-        _restore_optimizer(
-            optimizer, _below(tensors, f"optimizer.{name}."), content["optimizers"][name]
-        )
-    return int(content["step"])
+        groups = saved.content["optimizers"][name]
+        _restore_optimizer(optimizer, _below(saved.tensors, f"optimizer.{name}."), groups)
+    return int(saved.content["step"])
 
 
 def load_average(model: nn.Module, checkpoint: Path) -> nn.Module:
     """Load the averaged weights of a checkpoint into ``model``."""
     model.load_state_dict(_below(read_tensors(checkpoint / TENSORS), "average."))
     return model
+
+
+def _write(tensors: Mapping[str, Tensor], content: Mapping[str, Any], folder: Path) -> None:
+    place = folder / "checkpoints"
+    target = place / f"step-{content['step']:07d}"
+    place.mkdir(exist_ok=True)
+    for left in place.glob(".*"):  # by a run that was killed while it wrote
+        shutil.rmtree(left)
+    partial = place / f".{target.name}"
+    partial.mkdir()
+    try:
+        write_tensors(tensors, partial / TENSORS)
+        write_text(json.dumps(content) + "\n", partial / NUMBERS)
+        _sync_folder(partial)
+        if target.exists():
+            _drop(target)
+        partial.rename(target)
+        _sync_folder(place)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    for old in checkpoints(folder)[:-KEPT]:
+        _drop(old)
+
+
+def _drop(checkpoint: Path) -> None:
+    """Remove a checkpoint; it loses its name first, so that it is never seen half gone."""
+    hidden = checkpoint.with_name(f".old-{checkpoint.name}")
+    checkpoint.rename(hidden)
+    shutil.rmtree(hidden)
 
 
 def _pack(state: State) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -98,7 +148,22 @@ def _pack(state: State) -> tuple[dict[str, Tensor], dict[str, Any]]:
         numbers[name] = content["param_groups"]
         for index, entry in content["state"].items():
             tensors |= {f"optimizer.{name}.{index}.{key}": value for key, value in entry.items()}
-    return tensors, numbers
+    return dict(zip(tensors, whole(tensors.values()), strict=True)), numbers
+
+
+@torch.no_grad()
+def _restore_model(model: nn.Module, tensors: Mapping[str, Tensor], checkpoint: str) -> None:
+    mine = model.state_dict()
+    shapes = {name: tuple(value.shape) for name, value in mine.items()}
+    theirs = {name: tuple(value.shape) for name, value in tensors.items()}
+    if shapes != theirs:
+        odd = sorted(dict(shapes.items() ^ theirs.items()))
+        raise InputError(
+            f"{checkpoint} is of another model: {odd[0]} is {theirs.get(odd[0], 'absent')} there, "
+            f"{shapes.get(odd[0], 'absent')} here"
+        )
+    for name, value in mine.items():
+        value.copy_(cut_like(tensors[name], value))
 
 
 def _restore_optimizer(
@@ -109,18 +174,17 @@ def _restore_optimizer(
     entries: dict[int, dict[str, Tensor]] = {}
     for path, value in tensors.items():
         index, key = path.split(".", 1)
-        shape = parameters[int(index)]
-        like = torch.empty_like(shape, dtype=value.dtype).copy_(value) if value.ndim else value
+        like = cut_like(value, parameters[int(index)]) if value.ndim else value
         entries.setdefault(int(index), {})[key] = like
     optimizer.load_state_dict({"state": entries, "param_groups": groups})
 
 
-def _compare(content: Mapping[str, Any], facts: Mapping[str, Any], checkpoint: Path) -> None:
-    for key, now in facts.items():
-        then = content.get(key)
+def _compare(saved: Saved, facts: Mapping[str, Any]) -> None:
+    for key, now in json.loads(json.dumps(facts)).items():
+        then = saved.content.get(key)
         if then != now:
             warnings.warn(
-                f"{checkpoint.name} was written with {key} = {then}, this run has {now}: "
+                f"{saved.name} was written with {key} = {then}, this run has {now}: "
                 "the resumed run will not be bit for bit the uninterrupted one",
                 stacklevel=4,
             )

@@ -9,11 +9,35 @@ from torch import Tensor
 
 from gouache import random
 from gouache.check import InputError
-from gouache.contracts import Batch, Losses
+from gouache.contracts import Batch, Losses, Trainable
 
 from ._config import TrainConfig
 
 STEP, LAYERS = 3, 4
+
+
+def optimizers(model: Trainable, config: TrainConfig) -> dict[str, torch.optim.Optimizer]:
+    """Return one AdamW a phase.
+
+    Raises:
+        InputError: a parameter that learns belongs to no phase, or to two.
+    """
+    groups = model.parameter_groups()
+    owned = [id(parameter) for phase in model.phases for parameter in groups.get(phase, [])]
+    learns = {id(p): name for name, p in model.named_parameters() if p.requires_grad}
+    odd = [name for key, name in learns.items() if owned.count(key) != 1]
+    if odd or set(groups) != set(model.phases):
+        raise InputError(
+            f"parameter_groups must give each of the phases {model.phases} its own parameters, got "
+            f"{tuple(groups)} and {odd[0] if odd else 'nothing'} in none or several of them; "
+            "what does not learn has requires_grad False"
+        )
+    return {
+        phase: torch.optim.AdamW(
+            groups[phase], config.lr, config.betas, weight_decay=config.weight_decay, fused=True
+        )
+        for phase in model.phases
+    }
 
 
 def take(
@@ -30,6 +54,9 @@ def take(
     A phase: zero all gradients; advance each micro-batch's generator of losses once and go
     backward, synchronising ranks on the last; clip; step. Layers that draw (dropout) draw from
     (seed, step, rank), and the global generator is left as it was.
+
+    Raises:
+        InputError: ``training_losses`` yields other phases than the model's, in their order.
     """
     model, losses = wrapped.module, {}
     micro = _split(batch, config.accumulate)
@@ -47,6 +74,8 @@ def take(
             for group in optimizer.param_groups:
                 group["lr"] = lr
             optimizer.step()
+    if any(next(generator, None) for generator in steps):
+        raise InputError(f"training_losses must end after its phases {model.phases}")
     return losses
 
 
@@ -55,7 +84,7 @@ def _backward(fabric: Any, wrapped: Any, steps: list[Losses], phase: str) -> Ten
     total = torch.zeros((), device=fabric.device)
     for i, generator in enumerate(steps):
         with fabric.no_backward_sync(wrapped, enabled=i < len(steps) - 1):
-            name, loss = wrapped(generator)
+            name, loss = _advance(wrapped, generator)
             if name != phase:
                 raise InputError(
                     f"training_losses must yield its phases in order: expected {phase}, got {name}"
@@ -63,6 +92,13 @@ def _backward(fabric: Any, wrapped: Any, steps: list[Losses], phase: str) -> Ten
             fabric.backward(loss / len(steps))
         total += loss.detach() / len(steps)
     return total
+
+
+def _advance(wrapped: Any, generator: Losses) -> tuple[str, Tensor]:
+    try:
+        return wrapped(generator)
+    except StopIteration:
+        return "no more", torch.zeros(())
 
 
 def _rng(config: TrainConfig, k: int) -> torch.Generator:
