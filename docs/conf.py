@@ -5,8 +5,11 @@ import inspect
 import re
 from pathlib import Path
 
+import typer
+
 import gouache
 from gouache import registry
+from gouache.cli import main
 
 HERE = Path(__file__).parent
 SECTION = re.compile(r"^(Args|Attributes|Returns|Raises|Reference|Example|Yields):")
@@ -44,7 +47,8 @@ def directives(entry: registry.Entry) -> list[str]:
     name = f"{entry.package}.{entry.name}"
     if inspect.isclass(target):
         return [f".. autoclass:: {name}", "   :members:", ""]
-    return [f".. autofunction:: {name}" if callable(target) else f".. autodata:: {name}", ""]
+    function = inspect.isfunction(target)
+    return [f".. autofunction:: {name}" if function else f".. autodata:: {name}", ""]
 
 
 def package_page(package: str, entries: list[registry.Entry]) -> list[str]:
@@ -70,8 +74,24 @@ def root_page() -> list[str]:
     return page
 
 
+def verbs_page() -> list[str]:
+    """Return every verb of the command line with its help, as `--help` shows them."""
+    page = ["The verbs", "=========", ""]
+    for name, command in typer.main.get_command(main.app).commands.items():
+        title = f"gouache {name}"
+        page += [title, "-" * len(title), "", ".. code-block:: text", ""]
+        page += [f"   {line}".rstrip() for line in inspect.cleandoc(command.help).splitlines()]
+        page += ["", ".. list-table::", ""] if command.params else [""]
+        for parameter in command.params:
+            spelled = ", ".join(parameter.opts)
+            spelled = parameter.name.upper() if parameter.param_type_name == "argument" else spelled
+            page += [f"   * - ``{spelled}``", f"     - {parameter.help or 'show the help'}"]
+        page += [""]
+    return page
+
+
 def write_api() -> None:
-    """Write one page a package, and their index, into docs/api."""
+    """Write one page a package, one of the verbs, and their index, into docs/api."""
     (HERE / "api").mkdir(exist_ok=True)
     entries = registry.entries()
     packages = list(dict.fromkeys(entry.package.split(".")[1] for entry in entries))
@@ -79,6 +99,7 @@ def write_api() -> None:
     for package in packages:
         own = [entry for entry in entries if entry.package == f"gouache.{package}"]
         pages[package] = package_page(package, own)
+    pages["verbs"] = verbs_page()
     links = ["Reference", "=========", "", ".. toctree::", "   :maxdepth: 1", ""]
     pages["index"] = [*links, *[f"   {page}" for page in pages]]
     for stale in (HERE / "api").glob("*.rst"):
