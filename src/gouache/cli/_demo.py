@@ -61,7 +61,6 @@ def _train(plan: Plan, out: Path, clock: Clock) -> None:
 
     from . import _live
 
-    say(f"training {plan.recipe}: {plan.train.steps} steps on {len(plan.dataset)} images")
     start = time.perf_counter()
     _live.train(plan, out, resume=bool(checkpoints(out)), preview=250)
     clock.add("training and previews", time.perf_counter() - start)

@@ -52,6 +52,7 @@ def evaluate(
     if json is not None:
         check.new_file(json, suffixes=(".json",))
     check.count(n, "n", 1, 1_000_000)
+    chosen = _chosen(metrics)
     with using(threads):
         with waiting("reading the images"):
             sets = [_sources.read(source, size, n, seed) for source in (real, fake)]
@@ -59,10 +60,19 @@ def evaluate(
             sets = _sources.common(sets)
             extract = _features(features, sets[0], weights)
         with waiting("measuring"):
-            scores = _scores(sets, metrics, extract, seed)
+            scores = _scores(sets, chosen, extract, seed)
     if json is not None:
         _write(scores, json)
     _show(scores)
+
+
+def _chosen(metrics: str | None) -> list[str] | None:
+    from gouache import check, registry
+
+    if metrics is None:
+        return None
+    known = registry.names("measure")
+    return [check.choice(name.strip(), "metric", known) for name in metrics.split(",")]
 
 
 def _features(name: str, real: Images, weights: Path | None) -> Features:
@@ -71,7 +81,9 @@ def _features(name: str, real: Images, weights: Path | None) -> Features:
     return features.load(name, reference=real.images, weights=weights)
 
 
-def _scores(sets: list[Images], metrics: str | None, extract: Features, seed: int) -> list[Score]:
+def _scores(
+    sets: list[Images], chosen: list[str] | None, extract: Features, seed: int
+) -> list[Score]:
     from gouache import measure, random
 
     from ._sources import numbered
@@ -81,7 +93,7 @@ def _scores(sets: list[Images], metrics: str | None, extract: Features, seed: in
     return measure.evaluate(
         sets[0].images,
         sets[1].images,
-        measures=None if metrics is None else [name.strip() for name in metrics.split(",")],
+        measures=chosen,
         features=extract,
         train=sets[2].images if third else None,
         rng=random.generator(seed),

@@ -75,7 +75,10 @@ class _Bar:
             self.progress.stop()
 
     def show(self, step: Step) -> None:
-        self.begin = self.begin or step
+        if self.begin is None:
+            images = len(self.plan.dataset)
+            say(f"training {self.plan.recipe}: {self.plan.train.steps} steps on {images} images")
+            self.begin = step
         loss = " ".join(f"{value:.4f}" for value in step.losses.values())
         speed = self._speed(step)
         if self.progress is not None:

@@ -45,11 +45,12 @@ def run(plan: Plan, folder: str | Path, *, resume: bool = False) -> Generator[St
         ...     [step.number for step in recipes.run(plan, folder)]
         [1, 2]
     """
+    model = plan.build()
     folder = check.folder(folder)
     _claim(plan, folder, resume)
     last = None
     steps = fit(
-        plan.build(),
+        model,
         plan.dataset,
         plan.train,
         folder=folder,

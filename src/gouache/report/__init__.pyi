@@ -8,5 +8,6 @@ from ._samples import condition as condition
 from ._samples import draw as draw
 from ._samples import new_folder as new_folder
 from ._samples import open_model as open_model
+from ._samples import read_run as read_run
 from ._samples import write_samples as write_samples
 from ._write import write as write

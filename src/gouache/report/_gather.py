@@ -24,7 +24,7 @@ from gouache.measure import Score
 from gouache.recipes import Plan
 from gouache.train import checkpoints, read_log
 
-from ._samples import Samples, class_count, draw, open_model, write_samples
+from ._samples import Samples, class_count, draw, open_model, read_run, write_samples
 
 Stage = Callable[[str], AbstractContextManager[None]]
 ENTRIES = 40_000_000
@@ -148,7 +148,7 @@ def gather(
             absent += why
     return Report(
         title=folder.resolve().name,
-        run=pretrained.read_json(folder / "run.json"),
+        run=read_run(folder),
         machine=_machine(folder),
         parameters=sum(p.numel() for p in plan.build().parameters()),
         log=read_log(folder),
@@ -162,10 +162,7 @@ def gather(
 def check_run(folder: str | Path) -> Path:
     """Check that a folder holds a run with something trained."""
     folder = Path(folder)
-    if not (folder / "run.json").is_file():
-        raise InputError(
-            f"{folder} is not the folder of a run: it has no run.json; train one first"
-        )
+    read_run(folder)
     if not checkpoints(folder):
         raise InputError(f"the run {folder} has no checkpoint yet; train it further")
     return folder

@@ -17,6 +17,8 @@ from gouache import check, image, pretrained, random, weights
 from gouache.check import InputError
 from gouache.contracts import GenerativeModel, SampleOptions
 
+KEYS = {"recipe", "data", "size", "changed", "command", "images", "classes", "model", "train"}
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -42,6 +44,14 @@ def open_model(run: str | Path) -> tuple[Any, tuple[str, ...]]:
     Raises:
         InputError: nothing is there, or the model draws no images.
     """
+    folder, file = Path(run), Path(run) / "run.json"
+    if file.is_file():
+        read_run(folder)
+    elif folder.exists() and not (folder / pretrained.CONFIG).is_file():
+        raise InputError(
+            f"{run} is neither a run nor a saved model: it has no run.json and no "
+            f"{pretrained.CONFIG}; name the folder that `gouache train` wrote"
+        )
     model = weights.load(run)
     if not isinstance(model, GenerativeModel):
         raise InputError(
@@ -49,9 +59,25 @@ def open_model(run: str | Path) -> tuple[Any, tuple[str, ...]]:
             "generative model"
         )
     count = class_count(model)
-    file = Path(run) / "run.json"
-    known = tuple(pretrained.read_json(file)["classes"]) if file.exists() else ()
+    known = tuple(read_run(folder)["classes"]) if file.is_file() else ()
     return model, known if len(known) == count else tuple(map(str, range(count)))
+
+
+def read_run(folder: str | Path) -> dict[str, Any]:
+    """Return what ``run.json`` in a run's folder holds.
+
+    Raises:
+        InputError: there is no such file, or it is not one that a run wrote.
+    """
+    file = Path(folder) / "run.json"
+    if not file.is_file():
+        raise InputError(
+            f"{folder} is not the folder of a run: it has no run.json; train one first"
+        )
+    content = pretrained.read_json(file)
+    if not isinstance(content, dict) or not content.keys() >= KEYS:
+        raise InputError(f"{file} is not what a run wrote; train again, into another folder")
+    return content
 
 
 def class_count(model: Any) -> int:
