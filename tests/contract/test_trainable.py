@@ -177,6 +177,23 @@ def test_accumulation_changes_nothing(name):
         assert b == pytest.approx(a, rel=1e-5)
 
 
+def test_accumulated_gradient_is_that_of_the_whole_batch():
+    """The losses hardly feel the scale of the gradient under Adam, so it is compared itself."""
+    gradients = []
+    for accumulate in (1, 4):
+        model = build("vae")
+        fit(model, steps=1, batch=16, accumulate=accumulate, clip=0.0)
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+    assert torch.allclose(*gradients, rtol=1e-4, atol=1e-6)
+
+
+def test_gradient_is_clipped_to_its_norm():
+    model = build("vae")
+    fit(model, steps=1, batch=16, clip=0.01)
+    gradient = torch.cat([p.grad.flatten() for p in model.parameters()])
+    assert float(gradient.norm()) == pytest.approx(0.01, rel=1e-3)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_bf16_reaches_the_convolutions_and_leaves_the_weights(name):
     dtypes = set()
