@@ -240,7 +240,7 @@ def test_exif_orientation_of_jpeg_and_deep_png(tmp_path, orientation):
     assert torch.equal(image.load(file), chw(UPRIGHT[orientation](x), 65535))
 
 
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore")
 def test_unreadable_exif_does_not_stop_a_picture(tmp_path):
     x = levels(4, 4, 3)
     file = png(tmp_path / "a.png", 2, 8, x, extra=chunk(b"eXIf", b"MM\0*garbage"))
@@ -498,7 +498,7 @@ BAD_FILES = [
 ]
 
 
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     ("name", "make", "message"), BAD_FILES, ids=lambda x: x if isinstance(x, str) else ""
 )
@@ -513,7 +513,7 @@ def test_bad_files_are_refused_on_one_line_that_names_them(tmp_path, name, make,
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore")
 @given(data=st.data(), format=st.sampled_from(["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"]))
 def test_no_damage_escapes_as_another_error(tmp_path, data, format):
     """A file cut short, or with bytes changed, is loaded or refused; nothing else."""

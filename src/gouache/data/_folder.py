@@ -64,7 +64,7 @@ def folder(
             whole picture on white, ``stretch`` ignores proportions.
         channels: 1 or 3; None is 3 if any picture has colour.
         validation: expected fraction of the pictures, in [0, 1).
-        test: likewise; a folder of very few pictures is all ``train``.
+        test: likewise. Very few pictures that would leave ``train`` empty are all ``train``.
 
     Raises:
         InputError: the folder is missing, empty, or without a picture in this split; pictures of
@@ -135,13 +135,13 @@ def _of_split(
     if split == "all":
         return files
     if _has_split_folders(root):
-        part = [file for file in files if file.relative_to(root).parts[0] == split]
+        places = [file.relative_to(root).parts[0] for file in files]
         mend = f"add pictures to {root.name}/{split}"
     else:
-        part = [f for f in files if _split_of(_name(f, root), validation, test) == split]
-        mend = f'pass a larger fraction {split}=..., or split="all"'
-    if not part and split == "train":
-        return files
+        places = [_split_of(_name(file, root), validation, test) for file in files]
+        places = places if "train" in places else ["train"] * len(files)
+        mend = 'add pictures, pass larger fractions, or take split="all"'
+    part = [file for file, place in zip(files, places, strict=True) if place == split]
     if not part:
         raise InputError(f"the {split} split of {root} is empty ({len(files)} pictures); {mend}")
     return part

@@ -64,7 +64,7 @@ def photos(
         (3, 32, 32)
     """
     shown = PARTS[split_name(split)]
-    pair = size_pair(size or 64)
+    pair = size_pair(64 if size is None else size)
     n = check.count(COUNTS[split] if n is None else n, "n")
     if max(pair) > 300:
         raise InputError(f"size of photos must be at most 300, got {pair}; crops are not enlarged")

@@ -91,7 +91,7 @@ def shapes(
         ('a large red circle on black',)
     """
     split_name(split)
-    pair = size_pair(size or 32)
+    pair = size_pair(32 if size is None else size)
     n = check.count(COUNTS[split] if n is None else n, "n")
     keys = derive_keys(derive(seed, SPLITS.index(split)), torch.arange(n))
     chunks = keyed_uniform(keys, (7,)).float().split(512)

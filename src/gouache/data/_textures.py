@@ -40,7 +40,7 @@ def textures(
         ('brick', 'grass', 'gravel')
     """
     left, right = STRIPS[split_name(split)]
-    pair = size_pair(size or 64)
+    pair = size_pair(64 if size is None else size)
     n = check.count(COUNTS[split] if n is None else n, "n")
     if pair[0] > 512 or pair[1] > 104:
         raise InputError(f"size of textures must be at most 512 high and 104 wide, got {pair}")
