@@ -253,3 +253,15 @@ def test_inversion_and_samplers_agree_with_autograd_of_the_denoiser():
     end = diffuse.adams(RING, 10 * x, diffuse.VE(0.01, 10.0).grid(6))
     (gradient,) = torch.autograd.grad(end.sum(), x)
     assert gradient.isfinite().all()
+
+
+def test_recommended_sampler_beats_every_peer_of_the_benchmark_on_the_ring():
+    """The least errors of diffusers' solvers, which benchmarks/samplers.py measures live."""
+    schedule = diffuse.VPLinear()
+    z = torch.randn(200, 2, dtype=torch.float64, generator=random.generator(9))
+    fine = diffuse.VE(1e-4, schedule.ratio_max).grid(3000, diffuse.log_uniform)
+    end = diffuse.heun(RING, fine.sigma[0] * z, fine)
+    for steps, peer in ((5, 0.300), (10, 0.125), (20, 0.0139), (50, 0.0007)):
+        grid = schedule.grid(steps, diffuse.angular)
+        x = diffuse.adams(RING, grid.sigma[0] * z, grid)
+        assert (x - end).norm(dim=1).mean() < peer / 2
