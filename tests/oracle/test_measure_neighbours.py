@@ -42,6 +42,7 @@ def test_nearest_is_brute_force(offset, monkeypatch):
     from gouache.measure import _neighbours
 
     monkeypatch.setattr(_neighbours, "_ENTRIES", 500)
+    monkeypatch.setattr(_neighbours, "_ROWS", 3)
     rng = generator(0)
     x, y = normal(70, 40, rng) + offset, normal(90, 40, rng) + offset
     distances, indices = nearest(x, y, 5)
