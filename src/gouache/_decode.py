@@ -44,8 +44,7 @@ def read(path: str | Path, frame: int | None = None) -> Levels:
     with opened(file) as image:
         try:
             _seek(image, file, frame)
-            levels = levels_of(image, _deep_colour(file, image))
-            return _upright(levels, _orientation(image))
+            return levels_of(image, _deep_colour(file, image))
         except InputError as error:
             raise InputError(f"{file}: {error}" if str(file) not in str(error) else error) from None
         except _DAMAGED as error:
@@ -93,7 +92,7 @@ def opened(file: Path) -> Image.Image:
 
 
 def levels_of(image: Image.Image, deep: Levels | None = None) -> Levels:
-    """Return the levels of a Pillow image, not turned; ``deep`` are its 16-bit ones, if colour."""
+    """Return the levels of a Pillow image, upright; ``deep`` are its 16-bit ones, if colour."""
     rawmode, mode = _rawmode(image), image.mode
     if deep is None:
         image.load()
@@ -107,7 +106,7 @@ def levels_of(image: Image.Image, deep: Levels | None = None) -> Levels:
         levels = np.concatenate([levels, opaque.astype(levels.dtype)], axis=2)
     levels = levels.astype(np.float32)
     levels /= np.float32(top)
-    return levels
+    return _upright(levels, _orientation(image))
 
 
 def _plain(image: Image.Image, rawmode: str) -> tuple[Levels, int]:

@@ -102,9 +102,9 @@ def as_tensor(
     """Convert a picture or a batch to float32 in [0, 1], channels first.
 
     Args:
-        x: a Pillow image; or an array or tensor ``(H, W)``, ``(C, H, W)``, ``(H, W, C)``, or a
-            batch of the last two, C = 1, 3 or 4 (with alpha); bool, uint8 (divided by 255),
-            uint16 (by 65535), or float in [0, 1].
+        x: a Pillow image, which is turned upright by its EXIF orientation; or an array or tensor
+            ``(H, W)``, ``(C, H, W)``, ``(H, W, C)``, or a batch of the last two, C = 1, 3 or 4
+            (with alpha); bool, uint8 (divided by 255), uint16 (by 65535), or float in [0, 1].
         layout: where the channels are; needed only where both ends could be.
         background: grey level under transparent pixels.
 

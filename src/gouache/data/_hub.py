@@ -44,10 +44,11 @@ def hub(
     pictures = [as_tensor(picture) for picture in table[image]]
     shape = _common(pictures, size, channels, name)
     rows = torch.stack([fit_to(picture, shape, fit) for picture in pictures])
+    shown = Path(name).name if Path(name).is_dir() else name
     card = Card(
-        name=f"hf:{name}",
-        title=f"{name} of the Hugging Face hub",
-        origin=f"hf:{name}, split {split}",
+        name=f"hf:{shown}",
+        title=f"{shown} of the Hugging Face hub",
+        origin=f"hf:{shown}, split {split}",
         licence=str(table.info.license or "see its page on the hub"),
         shape=shape,
         size=len(rows),
