@@ -55,14 +55,15 @@ def _mix_int(z: int) -> int:
 
 
 def _mix(z: Tensor) -> Tensor:
-    z = (z ^ _shift(z, 30)) * _M1
-    z = (z ^ _shift(z, 27)) * _M2
-    return z ^ _shift(z, 31)
+    """Hash ``z``; after the first operation in place, for large tensors wait on memory."""
+    z = (z ^ _shift(z, 30)).mul_(_M1)
+    z.bitwise_xor_(_shift(z, 27)).mul_(_M2)
+    return z.bitwise_xor_(_shift(z, 31))
 
 
 def _shift(z: Tensor, bits: int) -> Tensor:
-    """Logical right shift of signed 64-bit integers."""
-    return (z >> bits) & ((1 << (64 - bits)) - 1)
+    """Logical right shift of signed 64-bit integers, as a new tensor."""
+    return (z >> bits).bitwise_and_((1 << (64 - bits)) - 1)
 
 
 def keys(rng: torch.Generator | None, index: int | Tensor) -> Tensor:
@@ -100,7 +101,7 @@ def keyed_bits(keys: Tensor, shape: Sequence[int], stream: int = 0) -> Tensor:
 
 def keyed_uniform(keys: Tensor, shape: Sequence[int], stream: int = 0) -> Tensor:
     """Return float64 uniforms in (0, 1), ``(B, *shape)``, 52 bits each, never 0 or 1."""
-    return (_shift(keyed_bits(keys, shape, stream), 12).double() + 0.5) * 2.0**-52
+    return _shift(keyed_bits(keys, shape, stream), 12).double().add_(0.5).mul_(2.0**-52)
 
 
 def keyed_normal(keys: Tensor, shape: Sequence[int], stream: int = 0) -> Tensor:
@@ -108,8 +109,8 @@ def keyed_normal(keys: Tensor, shape: Sequence[int], stream: int = 0) -> Tensor:
     count = math.prod(shape)
     half = (count + 1) // 2
     u = keyed_uniform(keys, (2, half), stream)
-    radius, angle = torch.sqrt(-2 * torch.log(u[:, 0])), 2 * math.pi * u[:, 1]
-    pair = torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)], dim=1)
+    radius, angle = u[:, 0].log_().mul_(-2).sqrt_(), u[:, 1].mul_(2 * math.pi)
+    pair = torch.cat([angle.cos().mul_(radius), angle.sin().mul_(radius)], dim=1)
     return pair[:, :count].reshape(len(keys), *shape)
 
 

@@ -24,12 +24,14 @@ class Average:
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self._mine = list(self.model.parameters()), list(self.model.buffers())
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         """Move the average towards the weights of ``model`` after step ``step`` = 0, 1, ..."""
         decay = min(self.decay, (step + 1) / (step + 10))
-        mine, theirs = whole(self.model.parameters()), whole(model.parameters())
-        torch._foreach_lerp_(mine, theirs, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
-        for mine_b, theirs_b in zip(self.model.buffers(), model.buffers(), strict=True):
-            mine_b.copy_(theirs_b)
+        parameters, buffers = self._mine
+        theirs = whole(model.parameters())
+        torch._foreach_lerp_(parameters, theirs, 1 - decay)  # pyright: ignore
+        for mine, buffer in zip(buffers, model.buffers(), strict=True):
+            mine.copy_(buffer)

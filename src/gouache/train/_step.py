@@ -59,13 +59,15 @@ def take(
         InputError: ``training_losses`` yields other phases than the model's, in their order.
     """
     model, losses = wrapped.module, {}
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
     micro = _split(batch, config.accumulate)
     cuda = [fabric.device] if fabric.device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
-        torch.manual_seed(random.derive(config.seed, LAYERS, k, fabric.global_rank))
+        _seed(fabric.device, random.derive(config.seed, LAYERS, k, fabric.global_rank))
         steps = [model.training_losses(part, _rng(config, k)) for part in micro]
         for phase, optimizer in zip(model.phases, optimizers, strict=True):
-            model.zero_grad()
+            for parameter in (p for group in groups for p in group["params"]):
+                parameter.grad = None
             losses[phase] = _backward(fabric, wrapped, steps, phase)
             if config.clip:
                 fabric.clip_gradients(
@@ -99,6 +101,13 @@ def _advance(wrapped: Any, generator: Losses) -> tuple[str, Tensor]:
         return wrapped(generator)
     except StopIteration:
         return "no more", torch.zeros(())
+
+
+def _seed(device: torch.device, seed: int) -> None:
+    """Seed the generators of layers; ``torch.manual_seed`` would format the stack every time."""
+    torch.default_generator.manual_seed(seed)
+    if device.type != "cpu":
+        torch.get_device_module(device).manual_seed(seed)
 
 
 def _rng(config: TrainConfig, k: int) -> torch.Generator:
