@@ -29,6 +29,7 @@ CASES = {
     "unknown target": ("train digits_diffusion target=edn", 'did you mean "edm"'),
     "unknown decay": ("train digits_diffusion decay=linear", "decay must be"),
     "unknown device": ("train digits_diffusion --device gpu", 'unknown device "gpu"'),
+    "several processes": ("train digits_diffusion devices=2 strategy=ddp", "needs --out"),
     "unknown data": ("train diffusion --data digit", 'did you mean "digits"'),
     "empty folder": ("train diffusion --data empty", "holds no picture"),
     "file for data": ("train diffusion --data ./file.txt", "is a file"),
@@ -128,6 +129,25 @@ def test_mistake(call, tiny_run, bare_run, place, name):
     names = {"RUN": str(tiny_run), "BARE": str(bare_run)}
     words = [names.get(word, word) for word in command.split()]
     refuse(call, words, saying, place, tiny_run)
+
+
+@pytest.mark.parametrize("words", ["--device cuda", "accelerator=cuda"])
+def test_absent_device(call, place, monkeypatch, words):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    words = ("train", "digits_diffusion", *words.split(), "--out", "run")
+    refuse(call, words, "no cuda device; pass --device cpu", place)
+
+
+def test_run_that_cannot_take_its_first_step_leaves_nothing(call, place, monkeypatch):
+    from gouache.check import InputError
+    from gouache.recipes import _run
+
+    def refused(*_, **__):
+        raise InputError("strategy fsdp needs one phase")
+        yield
+
+    monkeypatch.setattr(_run, "fit", refused)
+    refuse(call, ("train", "digits_diffusion", "steps=1", "--out", "run"), "fsdp", place)
 
 
 @pytest.fixture

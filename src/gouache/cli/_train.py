@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ._options import Device, Threads, using
+from ._options import Device, Threads, device_name, using
 from ._screen import say
 
 if TYPE_CHECKING:
@@ -51,12 +51,12 @@ def train(
     """
     from . import _live
 
-    values = _values(settings or [], seed=seed, accelerator=_device(device))
+    values = _values(settings or [], seed=seed, accelerator=device and device_name(device))
     with using(threads):
         folder = out or _folder(recipe, resume)
         plan = _resumed(recipe, folder, data, size) if resume else _planned(recipe, data, size)
         plan = plan.override(values)
-        _one_folder(plan, out)
+        _check_processes(plan, out)
         try:
             last = _live.train(plan, folder, resume=resume, preview=preview)
         except KeyboardInterrupt:
@@ -82,12 +82,6 @@ def _values(settings: list[str], **options: object) -> dict[str, str]:
         if value is not None and key in values:
             raise InputError(f"{key} is given twice: as {key}={values[key]} and as an option")
     return values | {key: str(value) for key, value in options.items() if value is not None}
-
-
-def _device(device: str | None) -> str | None:
-    from ._options import device_name
-
-    return None if device is None else device_name(device)
 
 
 def _planned(recipe: str, data: str | None, size: int | None) -> Plan:
@@ -136,8 +130,10 @@ def _numbered(path: Path) -> bool:
     return path.name.rpartition("-")[2].isdecimal()
 
 
-def _one_folder(plan: Plan, out: Path | None) -> None:
+def _check_processes(plan: Plan, out: Path | None) -> None:
+    """Check that this machine has the device, and that several processes share a folder."""
     from gouache.check import InputError
 
+    device_name(plan.train.accelerator)
     if plan.train.devices > 1 and out is None:
         raise InputError("a run of several processes needs --out, the one folder they share")

@@ -57,8 +57,13 @@ def run(plan: Plan, folder: str | Path, *, resume: bool = False) -> Generator[St
         augment=plan.augment,
         resume=resume,
     )
-    for last in steps:
-        yield last
+    try:
+        for last in steps:
+            yield last
+    except InputError:
+        if last is None and not resume:
+            _disclaim(folder)
+        raise
     if last is not None and last.rank == 0:
         pretrained.save(last.average, folder / "model")
 
@@ -113,6 +118,13 @@ def _claim(plan: Plan, folder: Path, resume: bool) -> None:
         )
     else:
         pretrained.write_text(json.dumps(content, indent=2) + "\n", file)
+
+
+def _disclaim(folder: Path) -> None:
+    """Take back ``run.json`` of a run that could not take its first step."""
+    (folder / NAME).unlink(missing_ok=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _same(then: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
