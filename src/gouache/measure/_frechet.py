@@ -157,9 +157,30 @@ def frechet_from_moments(m1: Tensor, S1: Tensor, m2: Tensor, S2: Tensor) -> floa
             "moments must be a mean (D,) and a covariance (D, D), got "
             f"{tuple(m1.shape)} and {tuple(S1.shape)}"
         )
-    p = Gaussian(m1.double(), root(S1.double()), 0)
-    q = Gaussian(m2.double(), root(S2.double()), 0)
-    return frechet_value(p, q)
+    m1, S1, m2, S2 = m1.double(), S1.double(), m2.double(), S2.double()
+    lower, failed = torch.linalg.cholesky_ex(S1)
+    if bool(failed):
+        return frechet_value(Gaussian(m1, root(S1), 0), Gaussian(m2, root(S2), 0))
+    squares = torch.linalg.eigvalsh(_congruent(lower, S2))
+    value = (m1 - m2).square().sum() + S1.trace() + S2.trace()
+    return max(0.0, float(value - 2 * squares.clamp(min=0).sqrt().sum()))
+
+
+def _congruent(L: Tensor, S: Tensor) -> Tensor:
+    """Return the lower triangle of ``L^T S L`` for lower triangular L, skipping its zeros.
+
+    Its eigenvalues are those of ``S L L^T``. In 16 strips it costs 4/3 n^3 operations, where two
+    plain products cost 4 n^3.
+    """
+    n, SL, out = len(L), torch.empty_like(S), torch.zeros_like(S)
+    strips = [
+        slice(i, min(i + size, n)) for size in [max(64, -(-n // 16))] for i in range(0, n, size)
+    ]
+    for strip in strips:
+        SL[:, strip] = S[:, strip.start :] @ L[strip.start :, strip]
+    for strip in strips:
+        out[strip, : strip.stop] = L[strip.start :, strip].T @ SL[strip.start :, : strip.stop]
+    return out
 
 
 def fit(X: Tensor) -> Gaussian:
