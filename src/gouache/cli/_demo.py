@@ -14,6 +14,9 @@ from ._screen import Clock, say, table
 if TYPE_CHECKING:
     from gouache.recipes import Plan
 
+# So small a network gains a seventh from a second thread; but oneDNN's gradients of weights wait for
+# all threads by spinning, so that where another program holds a core, two are 50 times slower.
+THREADS = 1
 QUICK = {"steps": "200", "checkpoint_every": "200"}
 
 
@@ -23,7 +26,7 @@ def demo(
     quick: Annotated[
         bool, typer.Option("--quick", help="A few seconds of training: worse digits, same tour.")
     ] = False,
-    threads: Threads = None,
+    threads: Threads = THREADS,
 ) -> None:
     """Train a diffusion model on real handwriting, sample it, judge it, and write a report.
 

@@ -7,8 +7,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-WIDTH, HEIGHT = 640, 260
-LEFT, RIGHT, TOP, BOTTOM = 74, 24, 12, 44
+WIDTH, HEIGHT = 640, 276
+LEFT, RIGHT, TOP, BOTTOM = 74, 24, 28, 44
 POINTS = 400
 
 
@@ -137,7 +137,7 @@ def _labels(x_label: str, y_label: str) -> list[str]:
 def _legend(series: Sequence[Series]) -> list[str]:
     parts = []
     for k, one in enumerate(series):
-        y = TOP + 12 + 18 * k
-        parts.append(f'<path class="line {one.style}" d="M{WIDTH - 190} {y - 4}h24"/>')
-        parts.append(f'<text x="{WIDTH - 160}" y="{y}">{html.escape(one.name)}</text>')
+        x = LEFT + 180 * k
+        parts.append(f'<path class="line {one.style}" d="M{x} 12h24"/>')
+        parts.append(f'<text x="{x + 30}" y="16">{html.escape(one.name)}</text>')
     return parts
