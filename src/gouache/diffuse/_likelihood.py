@@ -34,6 +34,7 @@ class LogLikelihood(NamedTuple):
     error: Tensor
 
 
+@torch.no_grad()
 def log_likelihood(
     denoiser: Denoiser,
     x: Tensor,

@@ -144,7 +144,16 @@ class Diffusion(Trainable, GenerativeModel, HasLogProb, HasDenoiser, Pretrained)
         )
 
     def prepare(self, batch: Batch) -> None:
-        """Set the mean and standard deviation to those of the training images."""
+        """Set the mean and standard deviation to those of the training images.
+
+        Raises:
+            InputError: images of another shape, or labels beyond the model's classes.
+        """
+        shape = tuple(batch["image"].shape[1:])
+        if shape != self.config.shape:
+            raise check.InputError(f"the model is for images {self.config.shape}, got {shape}")
+        if self.config.classes and "label" in batch and len(batch["label"]):
+            check.count(int(batch["label"].max()), "label", -1, self.config.classes - 1)
         self.mean.copy_(batch["image"].mean())
         self.std.copy_(batch["image"].std().clamp(min=1e-3))
 

@@ -40,8 +40,6 @@ class ConditionEmbedding(nn.Module):
         self.width = width
         self.level = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
         self.label = nn.Embedding(classes + 1, width) if classes else None
-        if self.label is not None:
-            nn.init.normal_(self.label.weight, std=0.02)
 
     def forward(self, c_noise: Tensor, condition: Condition = None) -> Tensor:
         """Embed ``c_noise`` ``(B,)`` and ``condition["label"]`` ``(B,)``, in -1 .. classes - 1."""

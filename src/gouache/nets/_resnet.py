@@ -13,7 +13,8 @@ class ResBlock(nn.Module):
     """Two 3x3 convolutions, the second modulated by an embedding, around a skip.
 
     ``h = conv1(silu(norm1(x)))``, ``h = (1 + scale(c)) norm2(h) + shift(c)``,
-    ``skip(x) + conv2(dropout(silu(h)))``; ``conv2`` and the modulation start at zero.
+    ``skip(x) + conv2(dropout(silu(h)))``; ``conv2`` starts at zero, the modulation small: at zero
+    it would have nothing to learn a label from for the first hundreds of steps.
 
     Args:
         inside: channels in.
@@ -33,7 +34,7 @@ class ResBlock(nn.Module):
         self.conv2 = nn.Conv2d(outside, outside, 3, padding=1)
         self.skip = nn.Identity() if inside == outside else nn.Conv2d(inside, outside, 1)
         self.dropout = dropout
-        nn.init.zeros_(self.modulation.weight)
+        nn.init.normal_(self.modulation.weight, std=0.03)
         nn.init.zeros_(self.conv2.weight)
 
     def forward(self, x: Tensor, embedded: Tensor) -> Tensor:

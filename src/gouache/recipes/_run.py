@@ -19,7 +19,7 @@ import torch
 
 from gouache import check, pretrained, registry
 from gouache.check import InputError
-from gouache.train import Step, checkpoints, fit
+from gouache.train import Step, checkpoints, fit, load_average
 
 from ._plan import Plan
 
@@ -66,6 +66,8 @@ def run(plan: Plan, folder: str | Path, *, resume: bool = False) -> Generator[St
         raise
     if last is not None and last.rank == 0:
         pretrained.save(last.average, folder / "model")
+    elif last is None and not (folder / "model").exists():  # killed after its last checkpoint
+        pretrained.save(load_average(model, checkpoints(folder)[-1]), folder / "model")
 
 
 def load_plan(folder: str | Path) -> Plan:
