@@ -14,8 +14,8 @@ from ._screen import Clock, say, table
 if TYPE_CHECKING:
     from gouache.recipes import Plan
 
-# So small a network gains a seventh from a second thread; but oneDNN's gradients of weights wait for
-# all threads by spinning, so that where another program holds a core, two are 50 times slower.
+# So small a network gains a seventh from a second thread; but oneDNN's gradients of weights wait
+# for all threads by spinning: where another program holds a core, two threads are 50 times slower.
 THREADS = 1
 QUICK = {"steps": "200", "checkpoint_every": "200"}
 
