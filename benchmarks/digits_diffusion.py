@@ -14,8 +14,9 @@ mark 1000 samples, 100 a class, are judged against the 797 held-out images:
 
 The peer: ``UNet2DModel`` of 0.70 M parameters, 1000-step squared-cosine noise prediction, AdamW
 1e-3 with warm-up and cosine decay over 2,500 steps of 64, clip 1, label dropped 10 %, EMA .99,
-DDIM-50 trailing with clipping. Ours: the recipe as it ships, 20 evaluations a sample. Samples of
-both are rounded to the 17 grey levels of the data.
+DDIM-50 trailing with clipping, in float32 as is usual. Ours: the recipe as it ships, bf16 where the
+processor has it. Samples of both are rounded to the 17 grey levels of the data. The bound: ours is
+there in half of the peer's time, and has memorised no more than the peer at its best.
 """
 
 from __future__ import annotations
@@ -134,8 +135,7 @@ def peer(seed: int, judge: Judge) -> Iterator[Mark]:
         optimizer.step()
         rate.step()
         with torch.no_grad():
-            for mine, theirs in zip(average.parameters(), network.parameters(), strict=True):
-                mine.lerp_(theirs, 0.01)
+            torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 0.01)
         seconds += time.perf_counter() - clock
         if k + 1 in PEER_MARKS:
             yield judge(k + 1, seconds, _peer_samples(average, seed))
@@ -180,18 +180,24 @@ def verdict(mine: list[Mark], theirs: list[Mark]) -> list[float]:
     goals = (
         ("FD", min(theirs, key=lambda m: m.fd), lambda m, goal: m.fd <= goal.fd),
         ("CAS", max(theirs, key=lambda m: m.cas), lambda m, goal: m.cas >= goal.cas),
+        (
+            "both at one mark",
+            max(theirs, key=lambda m: m.seconds),
+            lambda m, _: m.fd <= min(t.fd for t in theirs) and m.cas >= max(t.cas for t in theirs),
+        ),
     )
     for name, goal, reached in goals:
         first = next((m for m in mine if reached(m, goal)), None)
         if first is None:
-            print(f"  {name}: the peer's best at {goal.seconds:.0f} s is not reached")
+            print(f"  {name}: the peer's best is not reached")
             shares.append(math.inf)
             continue
         shares.append(first.seconds / goal.seconds)
+        held = shares[-1] <= 0.5 and first.memory <= goal.memory
         print(
-            f"  {name}: peer's best after {goal.seconds:.1f} s, ours there after "
-            f"{first.seconds:.1f} s = {shares[-1]:.2f} of the time; memorisation "
-            f"{first.memory:.3f} beside {goal.memory:.3f}"
+            f"  {name}: peer after {goal.seconds:.1f} s, ours after {first.seconds:.1f} s = "
+            f"{shares[-1]:.2f} of the time; memorisation {first.memory:.3f} beside "
+            f"{goal.memory:.3f}: {'within' if held else 'NOT within'} the bound"
         )
     return shares
 
@@ -224,14 +230,16 @@ def main() -> None:
         f"floor of FD {judge.floor:.2f} (1000 real, 797 held out); "
         f"CAS of real images {judge.real_accuracy().value:.3f}"
     )
+    print(f"precision: gouache bf16 {train.has_bf16('cpu')}, diffusers float32; two threads")
     print("model     steps  seconds  FD - floor     CAS              memorisation")
     runs, shares = [], []
     for seed in range(arguments.seeds):
         print(f"seed {seed}")
         runs.append(race(seed, judge))
         shares.append(verdict(*runs[-1]))
-    for name, column in zip(("FD", "CAS"), zip(*shares, strict=True), strict=True):
-        print(f"share of the peer's time to its best {name}: {sorted(column)} (bound 0.5)")
+    for name, column in zip(("FD", "CAS", "both"), zip(*shares, strict=True), strict=True):
+        listed = ", ".join(f"{share:.2f}" for share in sorted(column))
+        print(f"share of the peer's time to its best {name}: {listed} (bound 0.50)")
     if arguments.picture:
         picture(runs, arguments.picture)
 

@@ -27,9 +27,11 @@ class SampleOptions:
 
     Attributes:
         size: height and width in pixels; None is the size of the training images.
-        steps: evaluations of the network; None is the family's default.
+        steps: steps of the sampler (a solver of second order may evaluate the network twice in
+            one); None is the family's default.
         sampler: a name of the role ``sampler``; None is the family's default.
-        guidance: weight of the conditional direction; 1 is the plain conditional model.
+        guidance: weight of the conditional direction; 1 is the plain conditional model, and any
+            other needs a condition.
         temperature: scale of the noise at the start; 1 is the model itself.
         chunk: how many samples go through the network at once.
     """

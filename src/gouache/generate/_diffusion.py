@@ -1,8 +1,8 @@
 """Diffusion models: a U-Net made a denoiser, trained at all noise levels, sampled by a solver.
 
-Notation: a *pixel image* lies in [0, 1]; inside, ``x0 = (image - mean) / std`` with the mean and
-standard deviation of the training set, so that ``sigma`` is in units of the data and 1 is as much
-noise as signal.
+Notation: a *pixel image* lies in [0, 1]; inside, ``x0 = SIGMA_DATA (image - mean) / std`` with the
+mean and standard deviation of the training set. So ``sigma`` is in EDM's unit, in which data have
+standard deviation .5, whether they are digits or photographs.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from gouache.contracts import (
 from gouache.nets import UNet
 from gouache.registry import method
 
+SIGMA_DATA = 0.5
 LEVEL, NOISE, DROP = 0, 1, 2
 PROBES = 4
 
@@ -50,10 +51,10 @@ class DiffusionConfig:
         p_mean: mean of log sigma in training.
         p_std: standard deviation of log sigma in training.
         label_dropout: how often the label is hidden, for classifier-free guidance.
-        sigma_min: least noise of a sampler, in units of the data.
-        sigma_max: largest noise of a sampler, in units of the data.
-        sampler: the default sampler.
-        sample_steps: the default number of evaluations.
+        sigma_min: least noise of a sampler before it ends at 0.
+        sigma_max: largest noise of a sampler; data have standard deviation .5.
+        sampler: the default sampler, a name of the role ``sampler``.
+        sample_steps: the default number of steps of its grid.
     """
 
     shape: tuple[int, int, int]
@@ -63,13 +64,13 @@ class DiffusionConfig:
     attention: tuple[bool, ...] = (False, False)
     dropout: float = 0.0
     target: str = "edm"
-    p_mean: float = -0.3
+    p_mean: float = -1.0
     p_std: float = 1.2
     label_dropout: float = 0.1
-    sigma_min: float = 0.02
-    sigma_max: float = 30.0
-    sampler: str = "dpm_2m"
-    sample_steps: int = 20
+    sigma_min: float = 0.01
+    sigma_max: float = 15.0
+    sampler: str = "adams"
+    sample_steps: int = 16
 
     def __post_init__(self) -> None:
         if len(self.shape) != 3 or min(self.shape) < 1:
@@ -87,6 +88,8 @@ class DiffusionConfig:
         check.count(self.sample_steps, "sample_steps")
         check.between(self.dropout, "dropout", 0, 0.99)
         check.between(self.label_dropout, "label_dropout", 0, 1)
+        check.choice(self.target, "target", registry.names("target"))
+        check.choice(self.sampler, "sampler", registry.names("sampler"))
         check.between(self.p_std, "p_std", 0)
         check.between(self.sigma_min, "sigma_min", 1e-6, self.sigma_max)
         check.between(self.sigma_max, "sigma_max", 0.1)
@@ -125,7 +128,7 @@ class Diffusion(Trainable, GenerativeModel, HasLogProb, HasDenoiser, Pretrained)
             config.classes,
             config.dropout,
         )
-        self.core = diffuse.Preconditioned(unet, registry.find("target", config.target), 1.0)
+        self.core = diffuse.Preconditioned(unet, registry.find("target", config.target), SIGMA_DATA)
         self.register_buffer("mean", torch.full((), 0.5))
         self.register_buffer("std", torch.full((), 0.5))
 
@@ -170,7 +173,7 @@ class Diffusion(Trainable, GenerativeModel, HasLogProb, HasDenoiser, Pretrained)
         )
 
     def denoiser(self) -> Denoiser:
-        """Return the denoiser of the model's space, ``x0 = (image - mean) / std``."""
+        """Return the denoiser of the model's space, ``SIGMA_DATA (image - mean) / std``."""
         return self.core
 
     @torch.no_grad()
@@ -190,8 +193,8 @@ class Diffusion(Trainable, GenerativeModel, HasLogProb, HasDenoiser, Pretrained)
             InputError: an unknown sampler, or labels that do not fit.
         """
         options = options or SampleOptions()
-        self._check_labels(condition, n)
         keys = random.keys(rng, check.count(n, "n"))
+        self._check(condition, n, options)
         chunks = torch.arange(n).split(check.count(options.chunk, "chunk"))
         parts = [self._walk(keys[i], _rows(condition, i), options) for i in chunks]
         return torch.cat([self._outside(part) for part in parts])
@@ -211,15 +214,11 @@ class Diffusion(Trainable, GenerativeModel, HasLogProb, HasDenoiser, Pretrained)
             Two tensors ``(steps, n, C, H, W)``, in pixels but not clipped.
         """
         seen: list[tuple[Tensor, Tensor]] = []
-        self._check_labels(condition, n)
+        options = options or SampleOptions()
         keys = random.keys(rng, check.count(n, "n"))
-        self._walk(
-            keys,
-            condition,
-            options or SampleOptions(),
-            lambda _, x, x0: seen.append((x, x0)),
-        )
-        x_t, x0 = (torch.stack(column) * self.std + self.mean for column in zip(*seen, strict=True))
+        self._check(condition, n, options)
+        self._walk(keys, condition, options, lambda _, x, x0: seen.append((x, x0)))
+        x_t, x0 = (self._pixels(torch.stack(column)) for column in zip(*seen, strict=True))
         return x_t.cpu(), x0.cpu()
 
     def log_prob(
@@ -227,24 +226,29 @@ class Diffusion(Trainable, GenerativeModel, HasLogProb, HasDenoiser, Pretrained)
     ) -> Tensor:
         """Return log p(image) in nats ``(B,)``, by the probability-flow ODE.
 
-        ``log p(image) = log p(x0) - D log std`` with D the number of pixels: the density of the
-        image blurred by ``sigma_min``, with an unbiased estimate of the divergence.
+        ``log p(image) = log p(x0) + D log(SIGMA_DATA / std)`` with D the number of values in an
+        image: the density with noise ``sigma_min`` added, its divergence estimated without bias.
+
+        Raises:
+            InputError: images out of range, or labels that do not fit.
 
         Reference: Song et al., "Score-based generative modeling through stochastic differential
         equations", 2021.
         """
-        x0 = self._inside(check.images(images))
+        self._check(condition, len(images), SampleOptions())
+        x0 = self._inside(check.images(images).to(self.mean.device))
         likelihood = diffuse.log_likelihood(
             self.core,
             x0,
-            condition=condition,
+            condition=_on(condition, x0.device),
             sigma_min=self.config.sigma_min,
             sigma_max=self.config.sigma_max,
-            sigma_data=1.0,
+            sigma_data=SIGMA_DATA,
             probes=PROBES,
             rng=rng,
         )
-        return likelihood.value - x0[0].numel() * math.log(float(self.std))
+        stretch = math.log(SIGMA_DATA / float(self.std))
+        return (likelihood.value + x0[0].numel() * stretch).cpu()
 
     def _walk(
         self,
@@ -258,23 +262,25 @@ class Diffusion(Trainable, GenerativeModel, HasLogProb, HasDenoiser, Pretrained)
         size = options.size or config.shape[1:]
         like = self.mean.new_empty(len(keys), config.shape[0], *size)
         sampler = registry.find("sampler", options.sampler or config.sampler)
-        grid = diffuse.EDM(config.sigma_min, config.sigma_max).grid(
-            options.steps or config.sample_steps
-        )
+        schedule = diffuse.EDM(config.sigma_min, config.sigma_max)
+        grid = schedule.grid(options.steps or config.sample_steps, diffuse.angular)
         denoiser: Denoiser = self.core
-        if options.guidance != 1 and condition is not None:
+        if options.guidance != 1:
             hidden = {"label": torch.tensor([-1], device=like.device)}
             denoiser = diffuse.ClassifierFree(denoiser, options.guidance, null=hidden)
         noise = random.Noise(keys)
         x = options.temperature * diffuse.start(grid, like, noise)
-        condition = None if condition is None else {k: v.to(x.device) for k, v in condition.items()}
-        return sampler(denoiser, x, grid, condition=condition, noise=noise, on_step=on_step)
+        where = _on(condition, x.device)
+        return sampler(denoiser, x, grid, condition=where, noise=noise, on_step=on_step)
 
     def _inside(self, images: Tensor) -> Tensor:
-        return (images - self.mean) / self.std
+        return (images - self.mean) * (SIGMA_DATA / self.std)
+
+    def _pixels(self, x0: Tensor) -> Tensor:
+        return x0 * (self.std / SIGMA_DATA) + self.mean
 
     def _outside(self, x0: Tensor) -> Tensor:
-        return (x0 * self.std + self.mean).clamp(0, 1).cpu()
+        return self._pixels(x0).clamp(0, 1).cpu()
 
     def _dropped(self, batch: Batch, keys: Tensor) -> Condition:
         """Hide some labels (-1), for guidance."""
@@ -284,7 +290,11 @@ class Diffusion(Trainable, GenerativeModel, HasLogProb, HasDenoiser, Pretrained)
         label = batch["label"]
         return {"label": torch.where(hidden.to(label.device), -1, label)}
 
-    def _check_labels(self, condition: Condition, n: int) -> None:
+    def _check(self, condition: Condition, n: int, options: SampleOptions) -> None:
+        if condition is None and options.guidance != 1:
+            raise check.InputError(
+                f"guidance {options.guidance} needs labels to guide towards; pass condition, or 1"
+            )
         if condition is None:
             return
         label = condition.get("label")
@@ -309,3 +319,7 @@ def _normal(keys: Tensor, shape: tuple[int, ...], stream: int, like: Tensor) -> 
 
 def _rows(condition: Condition, index: Tensor) -> Condition:
     return None if condition is None else {k: v[index] for k, v in condition.items()}
+
+
+def _on(condition: Condition, device: torch.device) -> Condition:
+    return None if condition is None else {k: v.to(device) for k, v in condition.items()}
