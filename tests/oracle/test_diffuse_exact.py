@@ -265,3 +265,14 @@ def test_recommended_sampler_beats_every_peer_of_the_benchmark_on_the_ring():
         grid = schedule.grid(steps, diffuse.angular)
         x = diffuse.adams(RING, grid.sigma[0] * z, grid)
         assert (x - end).norm(dim=1).mean() < peer / 2
+
+
+def test_derivative_of_a_guide_is_that_of_finite_differences():
+    """A guidance term that is not linear in y, behind another function of x."""
+    prior = diffuse.GaussianMixture(torch.zeros(1, 2).double(), 0.7)
+    guided = diffuse.ClassifierGuided(prior, lambda y, sigma, condition: y.sin().prod(1), 0.9)
+    x = torch.randn(3, 2, dtype=torch.float64, generator=random.generator(0), requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: guided(2 * x, 0.8), (x,))
+    assert not guided(x.detach(), 0.8).requires_grad
+    with torch.no_grad():
+        assert not guided(x, 0.8).requires_grad

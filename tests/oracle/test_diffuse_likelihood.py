@@ -103,3 +103,23 @@ def test_works_without_gradients_on_a_network_with_parameters():
 def test_one_probe_has_no_error():
     with pytest.raises(InputError, match="probes"):
         diffuse.log_likelihood(mixture(), torch.zeros(1, *SHAPE).double(), probes=1)
+
+
+@pytest.mark.parametrize("probes", [None, 64])
+def test_likelihood_under_a_guide_is_that_of_the_posterior(probes):
+    """x0 ~ N(0, a^2), c = x0 + r n seen: the guided denoiser is that of N(m, v), and so log p."""
+    a, r, c = 0.8, 0.3, 0.5
+
+    def log_prob(y, sigma, condition):
+        sigma = torch.as_tensor(sigma).reshape(-1, 1).to(y)
+        mean, variance = y * a**2 / (a**2 + sigma**2), 1 / (1 / a**2 + 1 / sigma**2) + r**2
+        return -((c - mean) ** 2 / (2 * variance)).sum(1)
+
+    prior = diffuse.GaussianMixture(torch.zeros(1, 3).double(), a)
+    guided = diffuse.ClassifierGuided(prior, log_prob)
+    v = 1 / (1 / a**2 + 1 / r**2)
+    posterior = diffuse.GaussianMixture(torch.full((1, 3), c * v / r**2).double(), v**0.5)
+    x = posterior.sample(6, random.generator(7))
+    torch.testing.assert_close(guided(x, 0.4), posterior(x, 0.4))
+    found = diffuse.log_likelihood(guided, x, probes=probes, sigma_data=v**0.5)
+    torch.testing.assert_close(found.value, posterior.log_prob(x, 2e-3), rtol=0, atol=5e-3)

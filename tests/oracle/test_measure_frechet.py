@@ -59,6 +59,30 @@ def test_commuting_covariances_give_the_distance_of_the_roots():
     assert value == pytest.approx(float((a.sqrt() - b.sqrt()).square().sum()), abs=1e-10)
 
 
+@pytest.mark.parametrize("zeros", [0, 40])
+def test_commuting_covariances_in_several_strips(zeros):
+    """In 150 dimensions the products are cut into strips; one, both or none is singular."""
+    rng = generator(11)
+    Q = torch.linalg.qr(normal(150, 150, rng)).Q
+    a, b = torch.rand(2, 150, generator=rng, dtype=torch.float64) + 0.1
+    a[:zeros] = 0
+    zero = torch.zeros(150, dtype=torch.float64)
+    S1, S2 = (Q @ v.diag() @ Q.T for v in (a, b))
+    expected = float((a.sqrt() - b.sqrt()).square().sum())
+    for one, other in ((S1, S2), (S2, S1)):
+        value = frechet_from_moments(zero, one, zero, other)
+        assert value == pytest.approx(expected, abs=1e-10 if not zeros else 1e-5)
+    assert frechet_from_moments(zero, S1, zero, S1) == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize(("n", "m"), [(300, 250), (65, 64), (64, 65)])
+def test_measure_is_the_value_from_its_moments(n, m):
+    rng = generator(12)
+    x, y = normal(n, 64, rng), normal(m, 64, rng, 1.2, 0.1)
+    expected = frechet_from_moments(*moments(x), *moments(y))
+    assert frechet(x, y, rng=rng).value == pytest.approx(expected, rel=1e-6)
+
+
 @pytest.mark.parametrize(("n", "m"), [(30, 25), (30, 200), (200, 30)])
 def test_few_samples_agree_with_full_covariances(n, m):
     rng = generator(2)

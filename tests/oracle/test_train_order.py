@@ -2,11 +2,13 @@
 
 import pytest
 import torch
-from _toys import Blobs
+from _toys import Blobs, build
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gouache import random, train
+from gouache.check import InputError
+from gouache.train import _device
 from gouache.train._order import batches
 
 
@@ -127,3 +129,43 @@ def train_mirror(images, keys):
 def test_impossible_settings_are_named(changes, message):
     with pytest.raises(ValueError, match=message):
         config(**changes)
+
+
+@pytest.mark.parametrize("count", [5, 1024, 1025, 5000])
+def test_a_model_is_prepared_on_rows_from_all_of_a_sorted_set(count):
+    """Images sorted by class: the rows that fit the mean come from everywhere, evenly."""
+
+    class Sorted:
+        images = torch.linspace(0, 1, count).view(-1, 1, 1, 1).expand(-1, 1, 8, 8)
+
+        def __len__(self):
+            return count
+
+        def batch(self, indices):
+            return {"image": self.images[indices]}
+
+    seen = []
+    model = build("vae")
+    model.prepare = lambda batch: seen.append(batch["image"][:, 0, 0, 0])
+    config = train.TrainConfig(steps=1, batch=4, accelerator="cpu")
+    next(train.fit(model, Sorted(), config))
+    assert len(seen[0]) == min(count, 1024)
+    assert len(seen[0].unique()) == len(seen[0])
+    assert seen[0].mean() == pytest.approx(0.5, abs=2e-3)
+    assert seen[0].std() == pytest.approx(float(Sorted.images[:, 0, 0, 0].std()), rel=1e-2)
+
+
+def test_an_absent_gpu_is_an_input_error_and_auto_is_never_another_kind(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    config = train.TrainConfig(steps=1, batch=4, accelerator="cuda")
+    with pytest.raises(InputError, match=r"needs 1 CUDA device.*has 0; pass accelerator="):
+        next(train.fit(build("vae"), Blobs(), config))
+    assert _device.accelerator(train.TrainConfig()) == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert _device.accelerator(train.TrainConfig()) == "cuda"
+    with pytest.raises(InputError, match="needs 2 CUDA"):
+        _device.accelerator(train.TrainConfig(devices=2))
+    with pytest.raises(InputError, match="accelerator"):
+        train.TrainConfig(accelerator="mps")

@@ -303,6 +303,48 @@ def test_folder_that_cannot_be_written_is_an_error_before_the_first_step(tmp_pat
     assert seen == []
 
 
+FAILING = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+from _toys import Blobs, build
+from gouache import train
+from gouache.check import InputError
+
+folder, said = sys.argv[2], []
+for place in (os.path.join(folder, "file"), os.path.join(folder, "run")):
+    model = build("vae")
+    model.encoder[0].weight.register_hook(lambda gradient: gradient * float("inf"))
+    config = train.TrainConfig(
+        steps=3, batch=8, devices=2, checkpoint_every=1, accelerator="cpu", precision="32"
+    )
+    try:
+        list(train.fit(model, Blobs(), config, folder=place))
+    except InputError as error:
+        said.append(str(error))
+with open(os.path.join(folder, "rank-" + os.environ["LOCAL_RANK"]), "w") as stream:
+    stream.write("\\n".join(said))
+"""
+
+
+def test_what_the_first_rank_cannot_write_stops_every_rank(tmp_path):
+    """Two ranks, a folder that is a file, then weights that are not finite at a checkpoint."""
+    (tmp_path / "file").touch()
+    script = tmp_path / "failing.py"
+    script.write_text(FAILING)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    subprocess.run(
+        [sys.executable, *launcher, str(script), str(JOB.parent), str(tmp_path)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
+        capture_output=True,
+        timeout=100,
+        check=True,
+    )
+    first, second = ((tmp_path / f"rank-{rank}").read_text().splitlines() for rank in (0, 1))
+    assert first == second
+    assert "is a file or lies below one" in first[0]
+    assert "is not finite at step 1; lower lr" in first[1]
+
+
 @pytest.mark.slow
 def test_killed_at_random_times_until_it_ends(tmp_path):
     """Checkpoints every step, kills at random moments of the clock; the end is the same."""

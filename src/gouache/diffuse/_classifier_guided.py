@@ -27,7 +27,7 @@ class ClassifierGuided(Denoiser):
     Args:
         denoiser: D.
         log_prob: ``log_prob(y, sigma, condition) -> (B,)``, log p(c | y = x0 + s n), with a
-            gradient.
+            gradient; with a second one for ``log_likelihood`` of the guided denoiser.
         weight: w.
 
     Reference:
@@ -52,10 +52,11 @@ class ClassifierGuided(Denoiser):
         self.weight = check.between(weight, "guidance weight")
 
     def __call__(self, y: Tensor, sigma: Tensor | float, condition: Condition = None) -> Tensor:
-        """Return the guided estimate."""
+        """Return the guided estimate; where y has a gradient, that of the guidance is kept."""
+        graph = torch.is_grad_enabled() and y.requires_grad
         with torch.enable_grad():
-            at = y.detach().requires_grad_()
+            at = y if graph else y.detach().requires_grad_()
             total = self.log_prob(at, sigma, condition).sum()
-            (gradient,) = torch.autograd.grad(total, at)
+            (gradient,) = torch.autograd.grad(total, at, create_graph=graph)
         step = self.weight * levels(sigma, y) ** 2 * gradient
         return self.denoiser(y, sigma, condition) + step

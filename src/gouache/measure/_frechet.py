@@ -3,13 +3,14 @@
 Notation: features ``X`` ``(n, D)`` and ``Y`` ``(m, D)`` with means ``m1, m2`` and covariances
 ``S1, S2`` (divisors n - 1 and m - 1). A *root* of S is any ``R`` with ``R^T R = S``: the Cholesky
 factor, or the centred features over sqrt(n - 1) when there are no more samples than dimensions.
-Then ``tr (S1 S2)^(1/2)`` is the nuclear norm of ``K = R1 R2^T``, found from the eigenvalues of
-``K K^T``; no matrix square root is taken and nothing can turn complex.
+Then ``tr (S1 S2)^(1/2)`` is the sum of the roots of the eigenvalues of ``R1 S2 R1^T``, which is
+``K K^T`` for ``K = R1 R2^T``; no matrix square root is taken and nothing can turn complex.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -28,11 +29,42 @@ _BLOCK = 4096
 
 @dataclass(frozen=True)
 class Gaussian:
-    """A fitted Gaussian: mean ``(D,)``, a root ``(r, D)`` of the covariance, its size n."""
+    """A Gaussian fitted to n samples: mean ``(D,)``, and its covariance or a root of that.
+
+    Attributes:
+        cov: S ``(D, D)``; None where there are fewer samples than dimensions.
+        rows: a root of S ``(n, D)`` in its place.
+    """
 
     mean: Tensor
-    root: Tensor
     n: int
+    cov: Tensor | None = None
+    rows: Tensor | None = None
+
+    @cached_property
+    def root(self) -> Tensor:
+        """A root: the rows, or the upper triangular one of the covariance."""
+        if self.cov is None:
+            assert self.rows is not None
+            return self.rows
+        return triangular_root(self.cov)
+
+    @property
+    def rank(self) -> int:
+        """How many rows the root has."""
+        return len(self.root if self.cov is None else self.cov)
+
+    def trace(self) -> Tensor:
+        """Return tr S."""
+        return self.root.square().sum() if self.cov is None else self.cov.trace()
+
+    def trace_of_square(self) -> Tensor:
+        """Return tr S^2."""
+        return (self.root @ self.root.T if self.cov is None else self.cov).square().sum()
+
+    def times(self, A: Tensor) -> Tensor:
+        """Return S A."""
+        return self.root.T @ (self.root @ A) if self.cov is None else self.cov @ A
 
 
 @method("measure")
@@ -157,13 +189,8 @@ def frechet_from_moments(m1: Tensor, S1: Tensor, m2: Tensor, S2: Tensor) -> floa
             "moments must be a mean (D,) and a covariance (D, D), got "
             f"{tuple(m1.shape)} and {tuple(S1.shape)}"
         )
-    m1, S1, m2, S2 = m1.double(), S1.double(), m2.double(), S2.double()
-    lower, failed = torch.linalg.cholesky_ex(S1)
-    if bool(failed):
-        return frechet_value(Gaussian(m1, root(S1), 0), Gaussian(m2, root(S2), 0))
-    squares = torch.linalg.eigvalsh(_congruent(lower, S2))
-    value = (m1 - m2).square().sum() + S1.trace() + S2.trace()
-    return max(0.0, float(value - 2 * squares.clamp(min=0).sqrt().sum()))
+    p, q = Gaussian(m1.double(), 0, S1.double()), Gaussian(m2.double(), 0, S2.double())
+    return frechet_value(p, q)
 
 
 def _congruent(L: Tensor, S: Tensor) -> Tensor:
@@ -187,23 +214,24 @@ def fit(X: Tensor) -> Gaussian:
     """Fit a Gaussian to features ``(n, D)``."""
     if len(X) <= X.shape[1]:
         mean = _mean(X)
-        return Gaussian(mean, (X.double() - mean) / (len(X) - 1) ** 0.5, len(X))
+        return Gaussian(mean, len(X), rows=(X.double() - mean) / (len(X) - 1) ** 0.5)
     mean, cov = moments(X)
-    return Gaussian(mean, root(cov), len(X))
+    return Gaussian(mean, len(X), cov)
 
 
 def frechet_value(p: Gaussian, q: Gaussian) -> float:
-    """Return the Fréchet distance of two fitted Gaussians."""
+    """Return the Fréchet distance of two Gaussians."""
+    p, q = sorted((p, q), key=lambda g: g.rank)
     return _combine(p, q, torch.linalg.eigvalsh(_gram(p, q)))
 
 
-def root(S: Tensor) -> Tensor:
-    """Return ``R`` with ``R^T R = S``: Cholesky, or eigenvectors where S is singular."""
+def triangular_root(S: Tensor) -> Tensor:
+    """Return upper triangular ``R``, ``R^T R = S``: Cholesky's, or by eigenvectors if singular."""
     lower, failed = torch.linalg.cholesky_ex(S)
     if not bool(failed):
         return lower.T
     values, vectors = torch.linalg.eigh(S)
-    return values.clamp(min=0).sqrt()[:, None] * vectors.T
+    return torch.linalg.qr(values.clamp(min=0).sqrt()[:, None] * vectors.T, mode="r").R
 
 
 def lower_gram(A: Tensor) -> Tensor:
@@ -221,25 +249,25 @@ def _mean(X: Tensor) -> Tensor:
 
 
 def _gram(p: Gaussian, q: Gaussian) -> Tensor:
-    """Return the lower triangle of ``K K^T``, of the side with fewer rows."""
-    small, large = (p, q) if len(p.root) <= len(q.root) else (q, p)
-    return lower_gram(small.root @ large.root.T)
+    """Return the lower triangle of ``R1 S2 R1^T``, where p has no more rows than q."""
+    if p.cov is not None and q.cov is not None:
+        return _congruent(p.root.T, q.cov)
+    return lower_gram(p.root @ q.root.T) if q.cov is None else p.root @ q.cov @ p.root.T
 
 
 def _combine(p: Gaussian, q: Gaussian, squares: Tensor) -> float:
-    """Return F from the eigenvalues ``squares`` of ``K K^T``."""
-    traces = p.root.square().sum() + q.root.square().sum()
-    value = (p.mean - q.mean).square().sum() + traces - 2 * squares.clamp(min=0).sqrt().sum()
-    return max(0.0, float(value))
+    """Return F from the eigenvalues ``squares`` of ``R1 S2 R1^T``."""
+    value = (p.mean - q.mean).square().sum() + p.trace() + q.trace()
+    return max(0.0, float(value - 2 * squares.clamp(min=0).sqrt().sum()))
 
 
 def _value_and_error(X: Tensor, Y: Tensor, p: Gaussian, q: Gaussian) -> tuple[float, float]:
-    if len(p.root) > len(q.root):
+    if p.rank > q.rank:
         X, Y, p, q = Y, X, q, p
     squares, U = torch.linalg.eigh(_gram(p, q))
     s = squares.clamp(min=0).sqrt()
     P1 = p.root.T @ U
-    P2 = q.root.T @ (q.root @ P1)
+    P2 = q.times(P1)
     first = _influence(X, p, q, P2, s) / p.n + _influence(Y, q, p, P1, s) / q.n
     second = _second_order(p, q, s)
     return _combine(p, q, squares), max(first - second, second) ** 0.5
@@ -260,11 +288,10 @@ def _influence(X: Tensor, p: Gaussian, q: Gaussian, P: Tensor, s: Tensor) -> flo
 
 
 def _second_order(p: Gaussian, q: Gaussian, s: Tensor) -> float:
-    """Return the variance of F's second-order part for Gaussian samples of spectrum ``s``."""
+    """Return the variance of F's second-order part; the ``s_k^2`` sum to tr S1 S2."""
     c = 1 / p.n + 1 / q.n
-    cross = (p.root @ q.root.T).square().sum()
-    own = [(g.root @ g.root.T).square().sum() / g.n**2 for g in (p, q)]
-    means = 2 * (own[0] + own[1] + 2 * cross / (p.n * q.n))
+    own = [g.trace_of_square() / g.n**2 for g in (p, q)]
+    means = 2 * (own[0] + own[1] + 2 * s.square().sum() / (p.n * q.n))
     product = s[:, None] * s
     pairs = (product / (s[:, None] + s).clamp(min=1e-300)).square_()
     return float(means + c**2 * (pairs.sum() + pairs.diagonal().sum()))

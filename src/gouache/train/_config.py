@@ -28,7 +28,7 @@ class TrainConfig:
         strategy: ``ddp``, or ``fsdp``, which shards weights and optimizer over the ranks (models
             with one phase); ``auto`` is ``ddp`` where there are several devices.
         devices: processes, one a device.
-        accelerator: ``cpu``, ``cuda``, ``mps`` or ``auto``.
+        accelerator: ``cpu``, ``cuda``, or ``auto``: cuda where there is one.
         workers: processes that load data beside each training process; 0 loads in line.
         seed: of everything random in the run.
         checkpoint_every: steps between checkpoints; the last step always leaves one.
@@ -48,7 +48,7 @@ class TrainConfig:
     precision: Literal["auto", "bf16", "32"] = "auto"
     strategy: Literal["auto", "ddp", "fsdp"] = "auto"
     devices: int = 1
-    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     workers: int = 0
     seed: int = 0
     checkpoint_every: int = 500
@@ -68,7 +68,7 @@ class TrainConfig:
         check.choice(self.decay, "decay", ("cosine", "constant"))
         check.choice(self.precision, "precision", ("auto", "bf16", "32"))
         check.choice(self.strategy, "strategy", ("auto", "ddp", "fsdp"))
-        check.choice(self.accelerator, "accelerator", ("auto", "cpu", "cuda", "mps"))
+        check.choice(self.accelerator, "accelerator", ("auto", "cpu", "cuda"))
         if self.batch % (self.devices * self.accumulate):
             raise check.InputError(
                 f"batch must be a multiple of devices x accumulate, got {self.batch} for "

@@ -32,19 +32,51 @@ def threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Run the block; an InputError of the first rank is raised on every rank."""
+    failure = None
+    try:
+        yield
+    except InputError as error:
+        failure = error
+    said = [failure and str(failure)]
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.broadcast_object_list(said)
+    if failure is not None:
+        raise failure
+    if said[0] is not None:
+        raise InputError(said[0])
+
+
+def accelerator(config: TrainConfig) -> str:
+    """Return ``cpu`` or ``cuda``, resolving ``auto`` on this machine.
+
+    Raises:
+        InputError: more CUDA devices are asked for than there are.
+    """
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if config.accelerator == "cpu" or (config.accelerator == "auto" and not found):
+        return "cpu"
+    if found < config.devices:
+        raise InputError(
+            f"accelerator {config.accelerator} needs {config.devices} CUDA device(s), this machine "
+            f'has {found}; pass accelerator="cpu" or fewer devices'
+        )
+    return "cuda"
+
+
 def has_bf16(accelerator: str) -> bool:
     """Tell whether the processor multiplies bfloat16 matrices in hardware."""
-    if accelerator == "cuda" or (accelerator == "auto" and torch.cuda.is_available()):
+    if accelerator == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    if accelerator == "mps":
-        return False
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def precision(config: TrainConfig) -> str:
     """Return ``bf16`` or ``32``, resolving ``auto`` on this machine."""
     if config.precision == "auto":
-        return "bf16" if has_bf16(config.accelerator) else "32"
+        return "bf16" if has_bf16(accelerator(config)) else "32"
     return config.precision
 
 
@@ -65,8 +97,8 @@ def fabric(config: TrainConfig, phases: int) -> Any:
     """Return the launched Fabric of a run.
 
     Raises:
-        InputError: sharding is asked of a model with several phases, or the launcher started
-            another number of processes than ``devices``.
+        InputError: sharding is asked of a model with several phases, a CUDA device is absent, or
+            the launcher started another number of processes than ``devices``.
     """
     if config.strategy == "fsdp" and phases > 1:
         raise InputError(f"strategy fsdp shards models with one phase, got {phases}; use ddp")
@@ -76,7 +108,7 @@ def fabric(config: TrainConfig, phases: int) -> Any:
 
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
     made = Fabric(
-        accelerator=config.accelerator,
+        accelerator=accelerator(config),
         devices=config.devices,
         strategy=_strategy(config, phases),
         precision="bf16-mixed" if precision(config) == "bf16" else "32-true",

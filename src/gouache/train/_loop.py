@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from gouache import check
 from gouache.check import InputError
@@ -36,7 +37,7 @@ class Step:
         number: steps done, 1 .. config.steps.
         losses: the loss of each phase, averaged over micro-batches and ranks.
         lr: the learning rate of this step.
-        seconds: time spent in steps so far, by all sessions of the run.
+        seconds: time spent in steps since the run began, resumed or not.
         average: the model with averaged weights, in evaluation mode; do not change it.
         rank: 0 in the process that writes.
     """
@@ -84,7 +85,7 @@ def fit(
     fabric = _device.fabric(config, len(model.phases))
     saved = _begin(folder, resume)
     if saved is None:
-        model.prepare(images.batch(torch.arange(min(len(images), PREPARE))))
+        model.prepare(images.batch(_spread(len(images))))
     # Channels-last is the layout in which convolutions are fastest.
     model.train().to(fabric.device, memory_format=torch.channels_last)  # pyright: ignore
     average = Average(model, config.ema)
@@ -95,8 +96,9 @@ def fit(
     facts = _device.facts(config, fabric.device, len(images))
     first = 0 if saved is None else _state.restore(state, saved, facts)
     seconds = seconds_until(folder, first)
-    place = check.folder(folder) if folder is not None and fabric.is_global_zero else None
-    log = None if place is None else Log(place, first)
+    with _device.together():
+        place = check.folder(folder) if folder is not None and fabric.is_global_zero else None
+        log = None if place is None else Log(place, first)
     feed = batches(
         images, config, first, rank=fabric.global_rank, ranks=fabric.world_size, augment=augment
     )
@@ -120,6 +122,12 @@ def fit(
         feed.close()
         if log is not None:
             log.close()
+
+
+def _spread(count: int) -> Tensor:
+    """Return at most PREPARE rows evenly spaced over all: folders are sorted by class."""
+    some = min(count, PREPARE)
+    return torch.arange(some) * count // some
 
 
 def _begin(folder: str | Path | None, resume: bool) -> _state.Saved | None:

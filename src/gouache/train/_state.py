@@ -24,6 +24,7 @@ from gouache.check import InputError
 from gouache.pretrained import read_json, read_tensors, write_tensors, write_text
 
 from ._average import Average
+from ._device import together
 from ._shard import cut_like, whole
 
 KEPT = 2
@@ -54,19 +55,25 @@ def checkpoints(folder: str | Path) -> list[Path]:
 def save(state: State, folder: Path | None, step: int, facts: Mapping[str, Any]) -> None:
     """Write the checkpoint of step ``step``, atomically, and drop all but the last two.
 
-    Every rank calls it, since shards are gathered; the one that has a ``folder`` writes.
+    Every rank calls it, since shards are gathered; the one that has a ``folder`` writes, and if
+    it fails, all of them raise: none may wait for it in the next step.
 
     Raises:
         InputError: a weight is not finite, or the folder cannot be written.
     """
     tensors, numbers = _pack(state)
-    if folder is None:
-        return
+    with together():
+        if folder is not None:
+            _checked_write(tensors, {"step": step, **facts, "optimizers": numbers}, folder)
+
+
+def _checked_write(tensors: Mapping[str, Tensor], content: Mapping[str, Any], folder: Path) -> None:
+    step = content["step"]
     for name, tensor in tensors.items():
         if name.startswith("model.") and not bool(tensor.isfinite().all()):
             raise InputError(f"{name} is not finite at step {step}; lower lr or clip")
     try:
-        _write(tensors, {"step": step, **facts, "optimizers": numbers}, folder)
+        _write(tensors, content, folder)
     except (OSError, SafetensorError) as error:
         raise InputError(
             f"cannot write the checkpoint of step {step} to {folder}: {error}; "
