@@ -95,6 +95,7 @@ def _resumed(recipe: str, folder: Path, data: str | None, size: int | None) -> P
     """Return the plan of the run in ``folder``; what is asked besides must agree with it."""
     from gouache import recipes, registry, report
     from gouache.check import InputError
+    from gouache.data import resolve
     from gouache.train import checkpoints
 
     if not checkpoints(folder):
@@ -104,7 +105,7 @@ def _resumed(recipe: str, folder: Path, data: str | None, size: int | None) -> P
     name = registry.find("recipe", recipe).__name__
     for key, asked, begun in (
         ("recipe", name, plan.recipe),
-        ("--data", data, plan.source),
+        ("--data", data and resolve(data), plan.source),
         ("--size", size, plan.size),
     ):
         if asked is not None and asked != begun:

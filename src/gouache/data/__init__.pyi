@@ -3,8 +3,10 @@ from ._dataset import Dataset as Dataset
 from ._digits import digits as digits
 from ._faces import faces as faces
 from ._folder import folder as folder
+from ._folder import shortest_side as shortest_side
 from ._hub import hub as hub
 from ._load import load as load
+from ._load import resolve as resolve
 from ._photos import photos as photos
 from ._shapes import shapes as shapes
 from ._textures import textures as textures

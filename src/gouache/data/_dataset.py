@@ -35,6 +35,7 @@ class Card:
         size: how many images this split has.
         splits: the splits that there are.
         notes: how the splits were made, and what to beware of.
+        mirror: whether a mirrored image is as likely as the image; false where it reads otherwise.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Card:
     size: int
     splits: tuple[str, ...] = SPLITS
     notes: str = ""
+    mirror: bool = False
 
 
 @dataclass(frozen=True, eq=False)

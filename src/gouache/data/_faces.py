@@ -48,6 +48,7 @@ def faces(split: str = "train", *, size: Size = None, seed: int = 0) -> Dataset:
         size=len(index),
         notes="A random split with each class alike in every part. The set holds one pair of "
         "images that are almost the same, and a person may appear more than once.",
+        mirror=True,
     )
     captions = tuple(CAPTIONS[k] for k in labels[index].tolist())
     rows = torch.from_numpy(images)[index][:, None]

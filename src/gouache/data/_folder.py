@@ -79,9 +79,7 @@ def folder(
         ...     data.folder(place, "all", size=16).shape
         (3, 16, 16)
     """
-    root = check.existing(path, "folder").resolve()
-    if not root.is_dir():
-        raise InputError(f"{path} is a file; name the folder it lies in")
+    root = _root(path)
     check.choice(split, "split", (*SPLITS, "all"))
     check.choice(fit, "fit", FITS)
     if channels not in (None, 1, 3):
@@ -101,9 +99,41 @@ def folder(
         shape=_shape(decoded.rows.shape[1:]),
         size=len(kept),
         notes=f"Cut to size by {fit}; split by hash of the file name, or by sub-folder.",
+        mirror=True,
     )
     captions = _captions(kept, root)
     return Dataset(decoded.rows, card, labels, classes, captions, skipped=decoded.skipped)
+
+
+def shortest_side(path: str | Path) -> int:
+    """Return the shortest side, in pixels, of all pictures below a folder.
+
+    Only the heads of the files are read; files that cannot be read do not count.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        InputError: the folder is missing, empty, or without a picture that can be read.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from gouache import data, image
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     image.save(torch.rand(3, 20, 30), f"{place}/a.png")
+        ...     data.shortest_side(place)
+        20
+    """
+    root = _root(path)
+    files = _found(root)
+    return min(min(head[1:]) for head in _some_heads(files, root))
+
+
+def _root(path: str | Path) -> Path:
+    root = check.existing(path, "folder").resolve()
+    if not root.is_dir():
+        raise InputError(f"{path} is a file; name the folder it lies in")
+    return root
 
 
 def _found(root: Path) -> list[Path]:
@@ -167,9 +197,7 @@ def _common(root: Path, files: list[Path], policy: _Policy) -> tuple[int, int, i
     """Return the shape that every picture is to have, from the heads of the files if need be."""
     if policy.size and policy.channels:
         return (policy.channels, *policy.size)
-    heads = list(_heads(files))
-    if not heads:
-        raise InputError(f"none of the {len(files)} pictures of {root} can be read")
+    heads = _some_heads(files, root)
     sizes = {head[1:] for head in heads}
     if not policy.size and len(sizes) > 1:
         least, most = min(sizes), max(sizes)
@@ -179,6 +207,13 @@ def _common(root: Path, files: list[Path], policy: _Policy) -> tuple[int, int, i
         )
     height, width = policy.size or sizes.pop()
     return policy.channels or max(head[0] for head in heads), height, width
+
+
+def _some_heads(files: list[Path], root: Path) -> list[tuple[int, int, int]]:
+    heads = list(_heads(files))
+    if not heads:
+        raise InputError(f"none of the {len(files)} pictures of {root} can be read")
+    return heads
 
 
 def _heads(files: list[Path]) -> Iterator[tuple[int, int, int]]:

@@ -54,6 +54,7 @@ def hub(
         size=len(rows),
         splits=(split,),
         notes=f"Cut to size by {fit}.",
+        mirror=True,
     )
     labels = None if label is None else torch.tensor(list(table[label]), dtype=torch.int64)
     classes = () if label is None else tuple(table.features[label].names)

@@ -32,9 +32,7 @@ def load(source: str | Path, split: str = "train", *, size: Size = None) -> Data
     word = str(source)
     if word.startswith("hf:"):
         return hub(word.removeprefix("hf:"), split, size=size)
-    if word in registry.names("data"):
-        return registry.find("data", word)(split, size=size)
-    if Path(word).exists() or Path(word).name != word:
+    if _is_path(word):
         return folder(word, split, size=size)
     try:
         return registry.find("data", word)(split, size=size)
@@ -42,3 +40,29 @@ def load(source: str | Path, split: str = "train", *, size: Size = None) -> Data
         if str(error).startswith("unknown data"):
             raise InputError(f"{error}; a folder's path and hf:OWNER/NAME also serve") from None
         raise
+
+
+def resolve(source: str | Path) -> str:
+    """Return the word that loads the same source from whatever folder one works in.
+
+    Args:
+        source: what :func:`load` takes; a folder's path becomes absolute, all else stays.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from gouache import data
+        >>> data.resolve("digits")
+        'digits'
+        >>> Path(data.resolve("./digits")).is_absolute()
+        True
+    """
+    word = str(source)
+    name = word.removeprefix("hf:")
+    if name != word:
+        return f"hf:{Path(name).resolve()}" if Path(name).is_dir() else word
+    return str(Path(word).resolve()) if _is_path(word) else word
+
+
+def _is_path(word: str) -> bool:
+    """Tell whether a word means a folder: not bundled, and there or written as a path."""
+    return word not in registry.names("data") and (Path(word).exists() or Path(word).name != word)

@@ -79,6 +79,7 @@ def photos(
         shape=(3, *pair),
         size=n,
         notes="Split by photograph: train and test show different things. Crops may overlap.",
+        mirror=True,
     )
     classes = tuple(p.name for part in PARTS.values() for p in part)
     captions = tuple(f"a photograph of {shown[k].caption}" for k in labels.tolist())

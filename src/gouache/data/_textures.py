@@ -54,6 +54,7 @@ def textures(
         shape=(1, *pair),
         size=n,
         notes="Split by strips of columns; crops of one split may overlap, of two never.",
+        mirror=True,
     )
     captions = tuple(f"a photograph of {SHOWN[k].caption}" for k in labels.tolist())
     return Dataset(images, card, labels, tuple(p.name for p in SHOWN), captions)

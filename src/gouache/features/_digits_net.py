@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gouache import check
 from gouache.check import images as check_images
 from gouache.contracts import Batch, Features, Losses, Pretrained, Trainable
 from gouache.registry import method
@@ -22,15 +23,22 @@ class DigitsNetConfig:
 
     Attributes:
         channels: of the input, 1 or 3.
-        width: channels of the first stage; the second has twice as many.
+        width: channels of the first stage, a multiple of 4; the second has twice as many.
         features: length D of the feature vector.
-        classes: how many.
+        classes: how many, at least 2.
     """
 
     channels: int = 1
     width: int = 32
     features: int = 64
     classes: int = 10
+
+    def __post_init__(self) -> None:
+        check.count(self.channels, "channels")
+        check.count(self.features, "features")
+        check.count(self.classes, "classes", 2)
+        if check.count(self.width, "width") % 4:
+            raise check.InputError(f"width must be a multiple of 4, got {self.width}")
 
 
 @method("features")
@@ -91,6 +99,25 @@ class DigitsNet(Trainable, Features, Pretrained):
     def logits(self, images: Tensor) -> Tensor:
         """Return the classes' unnormalised log-probabilities ``(B, classes)``."""
         return self.head(self._features(self._maps(images)[-1]))
+
+    def prepare(self, batch: Batch) -> None:
+        """Check that the training images are what the network is for.
+
+        Raises:
+            InputError: images of other channels, without labels, or with labels beyond the classes.
+        """
+        channels = batch["image"].shape[1]
+        if channels != self.config.channels:
+            raise check.InputError(
+                f"the network is for {self.config.channels} channels, got images of {channels}"
+            )
+        if "label" not in batch:
+            raise check.InputError("a classifier learns from labels, and these images have none")
+        most = int(batch["label"].max()) + 1
+        if most > self.config.classes:
+            raise check.InputError(
+                f"classes must be at least {most}, as many as the labels, got {self.config.classes}"
+            )
 
     def training_losses(self, batch: Batch, rng: torch.Generator) -> Losses:
         """Yield the cross entropy of ``batch["label"]`` given ``batch["image"]``."""

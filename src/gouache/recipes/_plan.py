@@ -21,8 +21,8 @@ class Plan:
 
     Attributes:
         recipe: the name of the function that made it.
-        source: what ``gouache.data.load`` takes.
-        size: pixels a side that were asked for; None is the source's own.
+        source: what ``gouache.data.load`` takes; a folder by its absolute path.
+        size: pixels a side, as asked for or chosen; None is the source's own.
         dataset: the training images.
         model: the class that learns, with a ``Config``.
         config: its configuration.
@@ -101,8 +101,9 @@ def _fits(value: Any, kind: Any) -> bool:
     if typing.get_origin(kind) is typing.Literal:
         return value in typing.get_args(kind)
     if typing.get_origin(kind) is tuple:
-        inner = typing.get_args(kind)
-        return isinstance(value, tuple) and all(_fits(v, inner[0]) for v in value)
+        count, inner = _entries(kind)
+        fits = isinstance(value, tuple) and count in (None, len(value))
+        return fits and all(_fits(v, inner) for v in value)
     if kind is float:
         return isinstance(value, (int, float)) and not isinstance(value, bool)
     if kind is int:
@@ -110,9 +111,17 @@ def _fits(value: Any, kind: Any) -> bool:
     return isinstance(value, kind)
 
 
+def _entries(kind: Any) -> tuple[int | None, Any]:
+    """Return how many entries a tuple has (None: any number), and of what kind."""
+    inner = typing.get_args(kind)
+    return (None if inner[-1] is ... else len(inner)), inner[0]
+
+
 def _name(kind: Any) -> str:
     if typing.get_origin(kind) is tuple:
-        return f"{_name(typing.get_args(kind)[0])}s with commas between"
+        count, inner = _entries(kind)
+        many = {int: "whole numbers", float: "numbers", bool: "true or false", str: "words"}
+        return f"{f'{count} ' if count else ''}{many[inner]} with commas between"
     if typing.get_origin(kind) is typing.Literal:
         return " or ".join(typing.get_args(kind))
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}

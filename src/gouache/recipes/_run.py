@@ -6,11 +6,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
 import json
 import platform
+import shlex
+import shutil
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -20,10 +23,12 @@ import torch
 from gouache import check, pretrained, registry
 from gouache.check import InputError
 from gouache.train import Step, checkpoints, fit, load_average
+from gouache.train._device import BOOKKEEPING
 
 from ._plan import Plan
 
 NAME = "run.json"
+MADE = (NAME, "log.jsonl", "tensorboard", "checkpoints")
 
 
 def run(plan: Plan, folder: str | Path, *, resume: bool = False) -> Generator[Step, None, None]:
@@ -31,7 +36,8 @@ def run(plan: Plan, folder: str | Path, *, resume: bool = False) -> Generator[St
 
     Args:
         plan: of a recipe.
-        folder: new or empty, unless ``resume``.
+        folder: without checkpoints or ``model/``, unless ``resume``; made if it is not there. A
+            run that fails before its first step takes back what it wrote there.
         resume: go on from the last checkpoint; the plan must be the one that was begun.
 
     Raises:
@@ -46,8 +52,8 @@ def run(plan: Plan, folder: str | Path, *, resume: bool = False) -> Generator[St
         [1, 2]
     """
     model = plan.build()
+    absent = _absent(Path(folder))
     folder = check.folder(folder)
-    _claim(plan, folder, resume)
     last = None
     steps = fit(
         model,
@@ -58,11 +64,12 @@ def run(plan: Plan, folder: str | Path, *, resume: bool = False) -> Generator[St
         resume=resume,
     )
     try:
+        _claim(plan, folder, resume)
         for last in steps:
             yield last
-    except InputError:
-        if last is None and not resume:
-            _disclaim(folder)
+    except Exception:
+        if last is None:
+            _take_back(folder, absent)
         raise
     if last is not None and last.rank == 0:
         pretrained.save(last.average, folder / "model")
@@ -84,16 +91,14 @@ def load_plan(folder: str | Path) -> Plan:
 
 def describe(plan: Plan) -> dict[str, Any]:
     """Return what ``run.json`` holds of a plan: all that decides its result."""
-    overrides = " ".join(f"{key}={value}" for key, value in plan.changed.items())
-    size = f" --size {plan.size}" if plan.size else ""
-    command = f"gouache train {plan.recipe} --data {plan.source}{size} {overrides}".rstrip()
     return {
         "recipe": plan.recipe,
         "data": plan.source,
         "size": plan.size,
         "shape": list(plan.dataset.shape),
         "changed": dict(plan.changed),
-        "command": command,
+        "command": _command(plan),
+        "threads": torch.get_num_threads(),
         "images": len(plan.dataset),
         "fingerprint": _fingerprint(plan),
         "classes": list(plan.dataset.classes),
@@ -107,6 +112,14 @@ def describe(plan: Plan) -> dict[str, Any]:
     }
 
 
+def _command(plan: Plan) -> str:
+    """Return the line that makes this run again, quoted for a shell."""
+    words = ["gouache", "train", plan.recipe, "--data", plan.source]
+    words += ["--size", str(plan.size)] if plan.size else []
+    words += ["--threads", str(torch.get_num_threads())]
+    return shlex.join([*words, *(f"{key}={value}" for key, value in plan.changed.items())])
+
+
 def _claim(plan: Plan, folder: Path, resume: bool) -> None:
     """Write ``run.json``, or check that the one there is of this plan."""
     file, content = folder / NAME, describe(plan)
@@ -114,28 +127,53 @@ def _claim(plan: Plan, folder: Path, resume: bool) -> None:
         raise InputError(f"nothing to resume: {folder} holds no checkpoint; leave out --resume")
     if resume:
         _same(pretrained.read_json(file), json.loads(json.dumps(content)), folder)
-    elif checkpoints(folder):
+        return
+    if checkpoints(folder):
         raise InputError(
             f"{folder} already holds a run; pass --resume to go on with it, or another --out"
         )
-    else:
-        pretrained.write_text(json.dumps(content, indent=2) + "\n", file)
+    if (folder / "model").exists():
+        raise InputError(
+            f"{folder} already holds model/, which is not of this run; remove it, or pass "
+            "another --out"
+        )
+    pretrained.write_text(json.dumps(content, indent=2) + "\n", file)
 
 
-def _disclaim(folder: Path) -> None:
-    """Take back ``run.json`` of a run that could not take its first step."""
-    (folder / NAME).unlink(missing_ok=True)
-    if not any(folder.iterdir()):
-        folder.rmdir()
+def _absent(folder: Path) -> list[Path]:
+    """Return what a run may make and is not there yet, innermost first."""
+    places = (*(folder / name for name in MADE), folder, *folder.parents)
+    return [place for place in places if not place.exists()]
+
+
+def _take_back(folder: Path, absent: list[Path]) -> None:
+    """Remove what a run made that could not take its first step; folders only if empty."""
+    for place in absent:
+        with contextlib.suppress(OSError):
+            if place == folder / "tensorboard":
+                shutil.rmtree(place)
+            elif place.is_dir():
+                place.rmdir()
+            else:
+                place.unlink()
 
 
 def _same(then: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
+    """Check that two descriptions of a run differ in bookkeeping alone."""
     for key in ("recipe", "data", "fingerprint", "model", "train"):
-        if then.get(key) != now[key]:
+        a, b = _decisive(then.get(key)), _decisive(now[key])
+        if a != b:
             raise InputError(
-                f"{folder} was begun with other {key}: {_difference(then.get(key), now[key])}; "
+                f"{folder} was begun with other {key}: {_difference(a, b)}; "
                 "resume with the same settings, or start a new --out"
             )
+
+
+def _decisive(part: Any) -> Any:
+    """Return a part of a description without the settings that do not decide the result."""
+    if not isinstance(part, dict):
+        return part
+    return {key: value for key, value in part.items() if key not in BOOKKEEPING}
 
 
 def _difference(then: Any, now: Any) -> str:
