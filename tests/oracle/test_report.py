@@ -178,7 +178,8 @@ def test_page_suits_phones_and_the_dark(gathered):
 
 def test_page_tells_how_to_make_it_again(page):
     text = " ".join(page.text.split())
-    assert "gouache train digits_diffusion --data digits steps=6 widths=8,8" in text
+    line = f"gouache train digits_diffusion --data digits --threads {torch.get_num_threads()} steps=6"
+    assert f"{line} widths=8,8" in text
     assert f"gouache report RUN -n {N} --seed 3" in text
     assert torch.__version__ in text
 
