@@ -178,8 +178,9 @@ def test_page_suits_phones_and_the_dark(gathered):
 
 def test_page_tells_how_to_make_it_again(page):
     text = " ".join(page.text.split())
-    line = f"gouache train digits_diffusion --data digits --threads {torch.get_num_threads()} steps=6"
-    assert f"{line} widths=8,8" in text
+    threads = torch.get_num_threads()
+    line = f"gouache train digits_diffusion --data digits --threads {threads} steps=6 widths=8,8"
+    assert line in text
     assert f"gouache report RUN -n {N} --seed 3" in text
     assert torch.__version__ in text
 
