@@ -1,6 +1,7 @@
 """Every verb of the command line, in process, on runs of a few steps."""
 
 import json
+import shlex
 import subprocess
 import sys
 
@@ -244,3 +245,24 @@ def test_doctor_names_a_cache_that_cannot_be_written(call, monkeypatch, tmp_path
     done = call("doctor")
     assert done.code == 1
     assert "amiss: cache" in done.err
+
+
+def test_sample_into_the_folder_one_stands_in(call, tiny_run, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    done = call("sample", tiny_run, ".", "-n", 2, "--condition", 7, "--steps", 2)
+    assert done.code == 0, done.err
+    assert sorted(path.name for path in (tmp_path / "here").iterdir()) == ["00000.png", "00001.png"]
+    assert not list(tmp_path.glob(".here*"))
+
+
+def test_commands_to_go_on_keep_their_options(tmp_path):
+    from gouache.cli import _demo, _train
+
+    line = shlex.split(_demo._again(tmp_path / "a b", 3, True, 2))
+    assert line == [
+        *("gouache", "demo", "--out", str(tmp_path / "a b")),
+        *("--seed", "3", "--quick", "--threads", "2"),
+    ]
+    line = shlex.split(_train._again("diffusion", tmp_path / "a b", 1))
+    assert line[-3:] == [str(tmp_path / "a b"), "--threads", "1"]

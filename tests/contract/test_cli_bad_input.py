@@ -54,6 +54,8 @@ CASES = {
     "unknown sampler": ("sample RUN out --sampler dimm", 'did you mean "ddim"'),
     "no steps": ("sample RUN out --steps 0", "steps must be"),
     "negative guidance": ("sample RUN out --guidance -1", "guidance must be"),
+    "guidance of nothing": ("sample RUN out --condition none --guidance 3", "needs a condition"),
+    "guidance, no classes": ("sample BARE out --guidance 3", "leave out --guidance"),
     "full folder": ("sample RUN full", "holds files already"),
     "folder for a grid": ("sample RUN full --grid", "must end in"),
     "grid below a file": ("sample RUN file.txt/x.png", "lies below one"),

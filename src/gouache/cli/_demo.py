@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,7 +47,7 @@ def demo(
         try:
             _train(plan, out, clock)
         except KeyboardInterrupt:
-            _live.interrupted(out, lambda: f"gouache demo --out {out} --seed {seed}")
+            _live.interrupted(out, lambda: _again(out, seed, quick, threads))
             raise
         made = report.write(out, out / PAGE, n=200 if quick else 1000, seed=seed, stage=clock.part)
     clock.add("in all", time.perf_counter() - start)
@@ -54,6 +55,13 @@ def demo(
     table([["part", "seconds"], *([k, f"{v:.1f}"] for k, v in clock.seconds.items())])
     say(f"look at the report: open {out / PAGE} in a browser")
     typer.echo(out / PAGE)
+
+
+def _again(out: Path, seed: int, quick: bool, threads: int | None) -> str:
+    """Return the command that goes on with this tour."""
+    words = ["gouache", "demo", "--out", str(out), "--seed", str(seed)]
+    words += ["--quick"] if quick else []
+    return shlex.join([*words, *(["--threads", str(threads)] if threads else [])])
 
 
 def _train(plan: Plan, out: Path, clock: Clock) -> None:

@@ -23,7 +23,9 @@ def sample(
         str | None,
         typer.Option(help="Classes in turn, by number or name: 3, or 0,1,2; none: without."),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Evaluations of the network.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Steps of the sampler; heun evaluates twice a step.")
+    ] = None,
     sampler: Annotated[
         str | None, typer.Option(help="Such as ddim; see: gouache list methods.")
     ] = None,
@@ -56,6 +58,7 @@ def sample(
         model, classes = report.open_model(run)
         options = _options(steps, sampler, guidance)
         chosen = report.condition(condition, classes)
+        _check_guidance(guidance, condition, classes)
         model.to(where)
         with waiting(f"drawing {n} images"):
             drawn = report.draw(model, n, seed=seed, classes=chosen, options=options, names=classes)
@@ -90,6 +93,16 @@ def _options(steps: int | None, sampler: str | None, guidance: float) -> SampleO
         registry.find("sampler", sampler)
     check.between(guidance, "guidance", 0, 100)
     return SampleOptions(steps=steps, sampler=sampler, guidance=guidance)
+
+
+def _check_guidance(guidance: float, condition: str | None, classes: tuple[str, ...]) -> None:
+    """Check that there is a condition for guidance to act on."""
+    from gouache.check import InputError
+
+    if guidance == 1 or (classes and condition != "none"):
+        return
+    mend = "name classes in --condition" if classes else "this model has none; leave out --guidance"
+    raise InputError(f"guidance {guidance:g} needs a condition to act on: {mend}")
 
 
 def _write(drawn: Samples, out: Path, picture: bool, columns: int | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,13 +61,19 @@ def train(
         try:
             last = _live.train(plan, folder, resume=resume, preview=preview)
         except KeyboardInterrupt:
-            _live.interrupted(folder, lambda: f"gouache train {recipe} --resume --out {folder}")
+            _live.interrupted(folder, lambda: _again(recipe, folder, threads))
             raise
     if last is None:
         say(f"{folder} is trained to its last step already")
     if last is None or last.rank == 0:
         say(f"next: gouache sample {folder} samples.png -n 64; gouache report {folder}")
         typer.echo(folder)
+
+
+def _again(recipe: str, folder: Path, threads: int | None) -> str:
+    """Return the command that goes on with this run."""
+    words = ["gouache", "train", recipe, "--resume", "--out", str(folder)]
+    return shlex.join([*words, *(["--threads", str(threads)] if threads else [])])
 
 
 def _values(settings: list[str], **options: object) -> dict[str, str]:

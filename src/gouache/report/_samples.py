@@ -169,7 +169,7 @@ def write_samples(samples: Samples, folder: str | Path) -> None:
         samples: from :func:`draw`.
         folder: it takes the place of what is there; see :func:`new_folder`.
     """
-    folder = Path(folder)
+    folder = Path(folder).resolve()
     partial = folder.with_name(f".{folder.name}-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -178,6 +178,10 @@ def write_samples(samples: Samples, folder: str | Path) -> None:
             file = partial / _place(samples, i) / f"{i:05d}.png"
             file.parent.mkdir(exist_ok=True)
             file.write_bytes(image.png_bytes(picture))
+        if folder.is_dir() and not any(folder.iterdir()):  # it may be where the user stands
+            for made in partial.iterdir():
+                made.rename(folder / made.name)
+            return
         if folder.exists():
             shutil.rmtree(folder)
         partial.rename(folder)
