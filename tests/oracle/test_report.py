@@ -109,6 +109,14 @@ def test_table_shows_every_score_with_its_error_and_floor(gathered, page):
         assert f"{name} {value} ± {error} {floor}" in cells
 
 
+def test_page_tells_what_a_copier_would_score(gathered, page):
+    copiers = [score.extra["train"] for score in gathered.scores if "train" in score.extra]
+    text = " ".join(page.text.split())
+    assert copiers
+    assert all(f"copier of the training set would score {x:.3g}." in text for x in copiers)
+    assert "no model can be expected to do better" not in text
+
+
 def test_pairs_are_the_closest_samples_and_their_quantiles(gathered, sets):
     real, _, fake, fake_labels, train = sets
     distance = (fake.flatten(1)[:, None] - train.all().flatten(1)).norm(dim=2)

@@ -165,6 +165,7 @@ def _scores(scores: Sequence[Score]) -> list[dict[str, str]]:
             "value": row[1],
             "error": row[2],
             "floor": row[3],
+            "copier": f"{score.extra['train']:.3g}" if "train" in score.extra else "",
             "better": DIRECTION[score.better],
             "features": score.features,
             "sizes": f"{score.n_real} real, {score.n_fake} generated",
