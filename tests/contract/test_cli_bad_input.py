@@ -56,6 +56,7 @@ CASES = {
     "negative guidance": ("sample RUN out --guidance -1", "guidance must be"),
     "guidance of nothing": ("sample RUN out --condition none --guidance 3", "needs a condition"),
     "guidance, no classes": ("sample BARE out --guidance 3", "leave out --guidance"),
+    "no run, deep grid": ("sample nosuch a/b/c.png", "unknown run or weights"),
     "full folder": ("sample RUN full", "holds files already"),
     "folder for a grid": ("sample RUN full --grid", "must end in"),
     "grid below a file": ("sample RUN file.txt/x.png", "lies below one"),

@@ -52,13 +52,13 @@ def sample(
 
     with using(threads):
         picture = _is_picture(out, grid)
-        _check_out(out, picture)
         check.count(n, "n", 1, 1_000_000)
         where = device_name(device)
         model, classes = report.open_model(run)
         options = _options(steps, sampler, guidance)
         chosen = report.condition(condition, classes)
         _check_guidance(guidance, condition, classes)
+        _check_out(out, picture)
         model.to(where)
         with waiting(f"drawing {n} images"):
             drawn = report.draw(model, n, seed=seed, classes=chosen, options=options, names=classes)
