@@ -339,9 +339,9 @@ def test_default_cache_is_the_platforms(monkeypatch, tmp_path):
     monkeypatch.delenv("GOUACHE_CACHE")
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert _cache.home() == tmp_path / "gouache"
+    assert _cache.cache_folder() == tmp_path / "gouache"
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert _cache.home().parts[-3:] == ("Library", "Caches", "gouache")
+    assert _cache.cache_folder().parts[-3:] == ("Library", "Caches", "gouache")
     monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
-    assert _cache.home() == tmp_path / "gouache/cache"
+    assert _cache.cache_folder() == tmp_path / "gouache/cache"

@@ -295,3 +295,13 @@ def test_digits_net_refuses_other_images():
     with pytest.raises(InputError, match="have none"):
         DigitsNet().prepare({"image": images[:, :1]})
     DigitsNet().prepare({"image": images[:, :1], "label": labels})
+
+
+def test_shipped_weights_win_over_a_folder_of_their_name(tmp_path, monkeypatch):
+    import gouache
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits-diffusion").mkdir()
+    assert gouache.load("digits-diffusion").config.shape == (1, 8, 8)
+    with pytest.raises(InputError, match=r"config\.json"):
+        gouache.load("./digits-diffusion")

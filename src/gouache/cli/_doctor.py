@@ -102,10 +102,10 @@ def _installed(name: str) -> bool:
 
 def _cache() -> Found:
     from gouache import check
-    from gouache.data._cache import home
+    from gouache.data import cache_folder
 
     try:
-        yield "cache", f"{check.folder(home())}, writable", True
+        yield "cache", f"{check.folder(cache_folder())}, writable", True
     except check.InputError as error:
         yield "cache", f"{error}; name another folder in GOUACHE_CACHE", False
 

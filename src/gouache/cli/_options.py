@@ -42,7 +42,7 @@ def device_name(device: str | None, default: str = "cpu") -> str:
     name = check.choice(device or default, "device", ("cpu", "cuda", "mps", "auto"))
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
-        return next((key for key, found in there.items() if found), "cpu")
+        return "cuda" if there["cuda"] else "cpu"
     if not there.get(name, True):
         raise check.InputError(f"this machine has no {name} device; pass --device cpu")
     return name

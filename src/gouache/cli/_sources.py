@@ -26,8 +26,9 @@ class Images:
 def read(source: str, size: int | None, n: int, seed: int, split: str = "") -> Images:
     """Return the images that ``source`` names, resized if ``size`` is given.
 
-    A folder gives all its pictures; bundled data (``digits`` or ``digits:train``) a split, by
-    default what is held out; a run or weights that ship draw ``n`` samples.
+    A bundled name wins over a folder of that name, which ``./digits`` reaches. A folder gives all
+    its pictures; bundled data (``digits`` or ``digits:train``) a split, by default what is held
+    out; a run or weights that ship draw ``n`` samples.
 
     Raises:
         InputError: there is no such thing, or its pictures have several sizes.
@@ -37,7 +38,7 @@ def read(source: str, size: int | None, n: int, seed: int, split: str = "") -> I
     place, (name, _, part) = Path(source), source.partition(":")
     if name == "hf":
         return _joined(source, [data.load(source, split or "test", size=size)])
-    if not place.exists() and name in registry.names("data"):
+    if name in registry.names("data"):
         splits = (part or split,) if part or split else HELD_OUT
         return _joined(source, [data.load(name, each, size=size) for each in splits])
     if source in weights.names() or any((place / f).is_file() for f in ("run.json", "config.json")):

@@ -1,3 +1,4 @@
+from ._cache import cache_folder as cache_folder
 from ._dataset import Card as Card
 from ._dataset import Dataset as Dataset
 from ._digits import digits as digits

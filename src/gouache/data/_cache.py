@@ -42,7 +42,7 @@ class Decoded:
     skipped: tuple[str, ...]
 
 
-def home() -> Path:
+def cache_folder() -> Path:
     """Return the folder of caches: ``GOUACHE_CACHE``, or the platform's place for a user's."""
     chosen = os.environ.get("GOUACHE_CACHE")
     if chosen:
@@ -56,7 +56,7 @@ def home() -> Path:
 
 def read(key: str) -> Decoded | None:
     """Return what lies in the cache under ``key``; None if nothing does, or not all of it."""
-    place = home() / "folders" / key
+    place = cache_folder() / "folders" / key
     try:
         index = json.loads((place / INDEX).read_text("utf-8"))
         rows = np.memmap(place / ROWS, np.uint8, "r", 0, tuple(index["shape"]))
@@ -71,7 +71,7 @@ def write(key: str, files: list[Path], shape: tuple[int, int, int], fit: Fit) ->
     Raises:
         InputError: no file can be read, or the cache cannot be written.
     """
-    parent = check.folder(home() / "folders")
+    parent = check.folder(cache_folder() / "folders")
     temporary = Path(tempfile.mkdtemp(dir=parent, prefix=".partial-"))
     try:
         _decode(temporary, files, shape, fit)

@@ -30,8 +30,9 @@ def load(name: str | Path) -> torch.nn.Module:
     """Return a trained model, in evaluation mode.
 
     Args:
-        name: shipped weights (see ``names``), a run's folder, or a saved model's folder. Of a run
-            that is not finished it is the averaged weights of the last checkpoint.
+        name: shipped weights (see ``names``; they win over a folder of the same name, which
+            ``./name`` reaches), a run's folder, or a saved model's folder. Of a run that is not
+            finished it is the averaged weights of the last checkpoint.
 
     Raises:
         InputError: there is no such thing, or the shipped file is not the one of its card.
@@ -44,7 +45,7 @@ def load(name: str | Path) -> torch.nn.Module:
         torch.Size([2, 1, 8, 8])
     """
     folder = Path(name)
-    if not folder.exists():
+    if str(name) in names() or not folder.exists():
         return _verified(_shipped(str(name)))
     if (folder / "run.json").exists():
         return _of_run(folder)
