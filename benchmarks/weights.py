@@ -28,17 +28,10 @@ from gouache.features import DigitsNet
 from gouache.generate import Diffusion
 
 
-def held_out() -> data.Dataset:
-    """Return the validation and test digits of the exchangeable split as one data set."""
-    parts = [data.digits("validation"), data.digits("test")]
-    images = torch.cat([part.all() for part in parts])
-    labels = torch.cat([part.labels for part in parts if part.labels is not None])
-    return data.Dataset(images, parts[0].card, labels, parts[0].classes, levels=17)
-
-
 def judge_diffusion(model: Diffusion) -> list[str]:
     """Return what 1000 samples, 100 a class, score against the 797 held-out images."""
-    train, held, labels = data.digits("train"), held_out(), torch.arange(1000) % 10
+    train, held = data.digits("train"), data.load("digits", "held-out")
+    labels = torch.arange(1000) % 10
     samples = model.sample(1000, condition={"label": labels}, rng=random.generator(1))
     scores = measure.evaluate(
         held.all(),
@@ -54,7 +47,7 @@ def judge_diffusion(model: Diffusion) -> list[str]:
 
 def judge_classifier(model: DigitsNet) -> list[str]:
     """Return the accuracy on the 797 held-out images."""
-    held = held_out()
+    held = data.load("digits", "held-out")
     with torch.no_grad():
         right = (model.logits(held.all()).argmax(1) == held.labels).double()
     error = float(right.std() / len(right) ** 0.5)

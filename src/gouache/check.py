@@ -107,15 +107,24 @@ def same_shape(a: Tensor, b: Tensor, a_name: str, b_name: str) -> None:
 
 
 def new_file(path: str | Path, *, suffixes: Iterable[str] = ()) -> Path:
-    """Check, before any work, that ``path`` can be written: its folder exists or can be made."""
+    """Check, before any work, that ``path`` can be written; its folder may be absent still."""
     path = Path(path)
     allowed = tuple(suffixes)
     if allowed and path.suffix.lower() not in allowed:
         raise InputError(f"{path} must end in one of {', '.join(allowed)}, got {path.suffix!r}")
     if path.is_dir():
         raise InputError(f"{path} is a folder; name a file")
-    folder(path.parent)
-    return path
+    return _under_writable(path)
+
+
+def new_folder(path: str | Path) -> Path:
+    """Check, before any work, that ``path`` can become a folder: absent or empty, and writable."""
+    path = Path(path)
+    if path.is_file():
+        raise InputError(f"{path} is a file; name a folder")
+    if path.is_dir() and any(path.iterdir()):
+        raise InputError(f"{path} holds files already; name a new or an empty folder")
+    return _under_writable(path)
 
 
 def folder(path: str | Path) -> Path:
@@ -123,11 +132,29 @@ def folder(path: str | Path) -> Path:
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(f"{path} is a file or lies below one; name a folder") from None
+    except OSError as error:
+        raise InputError(f"cannot write to {path}: {error.strerror or error}") from None
+    return _writable(path)
+
+
+def _under_writable(path: Path) -> Path:
+    """Check that the innermost folder above ``path`` that is there can be written."""
+    above = path.absolute().parent
+    while not above.exists() and above != above.parent:
+        above = above.parent
+    if not above.is_dir():
+        raise InputError(f"{above} is a file; {path} cannot lie below it")
+    _writable(above)
+    return path
+
+
+def _writable(path: Path) -> Path:
+    try:
         probe = path / ".gouache-write-test"
         probe.touch()
         probe.unlink(missing_ok=True)  # another process may have tried at the same time
-    except (FileExistsError, NotADirectoryError):
-        raise InputError(f"{path} is a file or lies below one; name a folder") from None
     except OSError as error:
         raise InputError(f"cannot write to {path}: {error.strerror or error}") from None
     return path

@@ -58,7 +58,13 @@ class Denoiser(ABC):
 
 
 class GenerativeModel(ABC):
-    """Anything that draws images: a network, or patches of one photograph."""
+    """Anything that draws images: a network, or patches of one photograph.
+
+    Attributes:
+        classes: how many labels ``condition["label"]`` may name; 0 is unconditional.
+    """
+
+    classes: int = 0
 
     @abstractmethod
     def sample(
@@ -103,6 +109,24 @@ class HasDenoiser(ABC):
     @abstractmethod
     def denoiser(self) -> Denoiser:
         """Return the denoiser; its unit of ``sigma`` is that of the model's space."""
+
+
+class HasTrajectory(ABC):
+    """A model that draws in steps, and can show them."""
+
+    @abstractmethod
+    def trajectory(
+        self,
+        n: int,
+        *,
+        condition: Condition = None,
+        rng: torch.Generator | None = None,
+        options: SampleOptions | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Return what is held and the image expected after each step, ``(steps, n, C, H, W)``.
+
+        Both are in pixels and not clipped; the last ones are what ``sample`` returns, clipped.
+        """
 
 
 class Features(ABC):

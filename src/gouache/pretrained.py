@@ -111,7 +111,11 @@ def write_text(text: str, file: Path) -> None:
 
 @contextlib.contextmanager
 def replacing(file: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``file`` that takes its place once whole and on the disk."""
+    """Yield a temporary path beside ``file`` that takes its place once whole and on the disk.
+
+    The folder is made if it is not there.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(
         dir=file.parent, prefix=f".{file.stem}-", suffix=f".partial{file.suffix}"
     )

@@ -4,12 +4,13 @@ import json
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 import gouache
-from gouache import image, measure, random, registry, report
+from gouache import data, image, measure, random, registry, samples
 from gouache.cli import _live
 from gouache.train import read_log
 
@@ -135,8 +136,8 @@ def test_train_on_a_folder_in_colour(call, tmp_path):
 def test_sample_folder_holds_the_images_of_the_model(call, tiny_run, tmp_path):
     done = call("sample", tiny_run, "out", "-n", 12, "--seed", 5, "--steps", 3)
     assert (done.code, done.out) == (0, "out\n")
-    model, names = report.open_model(tiny_run)
-    drawn = report.draw(
+    model, names = samples.open_model(tiny_run)
+    drawn = samples.draw(
         model, 12, seed=5, options=gouache.contracts.SampleOptions(steps=3), names=names
     )
     for k in range(12):
@@ -194,6 +195,29 @@ def test_evaluate_of_data_against_a_run_uses_the_classes(call, tiny_run, tmp_pat
     scores = {score["name"]: score for score in json.loads((tmp_path / "scores.json").read_text())}
     assert {"memorization", "classification_accuracy"} <= scores.keys()
     assert (scores["frechet"]["n_real"], scores["frechet"]["n_fake"]) == (797, 60)
+
+
+def evaluated(call, *words):
+    """Return (n_real, value) of the memorisation gauge, and what was said beside it."""
+    words += ("--features", "pixels", "--metrics", "memorization", "--json", "scores.json")
+    done = call("evaluate", *words)
+    assert done.code == 0, done.err
+    score = json.loads(Path("scores.json").read_text())[0]
+    return score["n_real"], score["value"], done.err
+
+
+def test_evaluate_of_the_folder_trained_on_takes_what_was_held_out(call, tmp_path):
+    write_pictures(tmp_path / "mine", 60, 8)
+    write_pictures(tmp_path / "fake", 20, 8, seed=1)
+    held_out = data.folder(tmp_path / "mine", "validation"), data.folder(tmp_path / "mine", "test")
+    n = sum(map(len, held_out))
+    assert 0 < n < 60
+    assert evaluated(call, "mine", "fake", "--train", "./mine")[0] == n
+    assert evaluated(call, "mine:test", "fake", "--train", "mine:train")[0] == len(held_out[1])
+    assert evaluated(call, "mine:held-out", "mine:train", "--train", "mine")[1] == 1
+    n_real, _, said = evaluated(call, "mine:all", "fake", "--train", "mine")
+    assert n_real == 60
+    assert "of the real images are among the training images" in said
 
 
 def test_evaluate_resizes_and_matches_channels(call, tmp_path):

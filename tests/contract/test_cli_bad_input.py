@@ -54,12 +54,15 @@ CASES = {
     "unknown sampler": ("sample RUN out --sampler dimm", 'did you mean "ddim"'),
     "no steps": ("sample RUN out --steps 0", "steps must be"),
     "negative guidance": ("sample RUN out --guidance -1", "guidance must be"),
-    "guidance of nothing": ("sample RUN out --condition none --guidance 3", "needs a condition"),
-    "guidance, no classes": ("sample BARE out --guidance 3", "leave out --guidance"),
+    "guidance of nothing": (
+        "sample RUN out --condition none --guidance 3",
+        "needs labels to guide towards",
+    ),
+    "guidance, no classes": ("sample BARE out --guidance 3", "needs labels"),
     "no run, deep grid": ("sample nosuch a/b/c.png", "unknown run or weights"),
     "full folder": ("sample RUN full", "holds files already"),
     "folder for a grid": ("sample RUN full --grid", "must end in"),
-    "grid below a file": ("sample RUN file.txt/x.png", "lies below one"),
+    "grid below a file": ("sample RUN file.txt/x.png", "cannot lie below it"),
     "nothing to report": ("report empty", "no run.json"),
     "report not a page": ("report RUN --out page.pdf", "must end in one of .html"),
     "page is a folder": ("report RUN --out folder.html", "is a folder"),
@@ -212,11 +215,11 @@ def test_debugging_shows_the_traceback(call, monkeypatch):
 
 
 def test_a_fault_of_ours_is_not_hidden(call, tiny_run, monkeypatch):
-    from gouache import report
+    from gouache import samples
 
     def fault(*_, **__):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(report, "open_model", fault)
+    monkeypatch.setattr(samples, "open_model", fault)
     with pytest.raises(ZeroDivisionError):
         call("sample", tiny_run, "out")

@@ -12,6 +12,7 @@ from gouache.contracts import (
     HasDenoiser,
     HasEncoder,
     HasLogProb,
+    HasTrajectory,
     Pretrained,
     SampleOptions,
     Trainable,
@@ -23,12 +24,8 @@ NAMES = registry.names("generate")
 
 def having(*abilities):
     """Return the names of the models with all of these abilities."""
-    return [n for n in NAMES if issubclass(registry.find("generate", n), abilities)]
-
-
-def classes_of(model):
-    """Return how many labels a model takes."""
-    return getattr(model.config, "classes", 0)
+    found = {name: registry.find("generate", name) for name in NAMES}
+    return [name for name, kind in found.items() if all(issubclass(kind, a) for a in abilities)]
 
 
 @pytest.fixture(autouse=True)
@@ -48,8 +45,7 @@ def build(name, noise=0.1):
 
 
 def condition(model, n):
-    classes = classes_of(model)
-    return {"label": torch.arange(n) % classes} if classes else None
+    return {"label": torch.arange(n) % model.classes} if model.classes else None
 
 
 def draw(model, n, seed=0, **options):
@@ -98,6 +94,17 @@ def test_samples_are_images(name, n):
     assert not x.requires_grad
     assert 0 <= float(x.min()) <= float(x.max()) <= 1
     assert all(not torch.equal(x[0], other) for other in x[1:])
+
+
+@pytest.mark.parametrize("name", having(HasTrajectory))
+def test_trajectory_ends_at_the_samples(name):
+    model = build(name)
+    labels = condition(model, 3)
+    held, expected = model.trajectory(3, condition=labels, rng=generator(0))
+    assert held.shape == expected.shape
+    assert held.shape[1:] == draw(model, 3).shape
+    assert held.shape[0] > 1
+    torch.testing.assert_close(held[-1].clamp(0, 1), draw(model, 3), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -179,7 +186,7 @@ def test_devices_agree(name):
 
 
 def labelled():
-    return [name for name in NAMES if classes_of(build(name))]
+    return [name for name in NAMES if build(name).classes]
 
 
 @pytest.mark.parametrize("name", labelled())

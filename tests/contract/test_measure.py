@@ -82,11 +82,12 @@ def test_same_rng_same_score(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_order_of_images_does_not_change_the_value(name):
-    if name == "classification_accuracy":
-        pytest.skip("labels here follow the order")
-    fake = images(40, 1)
-    a = call(name, images(), fake, images(50, 2)).value
-    b = call(name, images().flip(0), fake.flip(0), images(50, 2).flip(0)).value
+    sets = {"real": images(), "fake": images(40, 1), "train": images(50, 2)}
+    named = {f"{key}_labels": labels(len(x)) for key, x in sets.items()}
+    a, b = (
+        evaluate(**turned, measures=[name], features="pca", rng=generator(0))[0].value
+        for turned in (sets | named, {key: x.flip(0) for key, x in (sets | named).items()})
+    )
     assert a == pytest.approx(b, rel=1e-5, abs=1e-9)
 
 
@@ -156,6 +157,19 @@ def test_evaluate_is_the_measures_one_by_one():
     assert len(table(found)) == 1 + len(found)
 
 
+def test_evaluate_leaves_out_what_lacks_its_needs_unless_asked():
+    found = {score.name for score in evaluate(images(), images(40, 1))}
+    assert found == set(NAMES) - {"memorization", "classification_accuracy"}
+    with pytest.raises(InputError, match="pass train=images"):
+        evaluate(images(), images(40, 1), measures=["memorization"])
+
+
+def test_held_out_images_that_were_trained_on_are_noticed():
+    train = images(50, 2)
+    with pytest.warns(UserWarning, match="100% of the real images are among the training"):
+        memorization(train[:20], images(40, 1), train=train)
+
+
 def test_evaluate_names_a_near_miss():
     with pytest.raises(InputError, match='did you mean "frechet"'):
         evaluate(images(), images(40, 1), measures=["freche"])
@@ -207,6 +221,7 @@ def test_the_line_shows_as_many_digits_as_the_error_bears():
     assert line(0.0, 0.0, 0.0) == "m 0.000 +- 0.000 (f, 5 real, 6 fake; floor 0.000)"
 
 
+@pytest.mark.filterwarnings("ignore:.*of the real images are among:UserWarning")
 @settings(max_examples=30, deadline=None)
 @given(
     n=st.integers(8, 40),

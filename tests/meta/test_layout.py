@@ -24,6 +24,7 @@ LAYERS = (
     {"edit", "measure", "graphs"},
     {"audit"},
     {"recipes"},
+    {"samples"},
     {"report"},
     {"cli", "app"},
 )

@@ -116,11 +116,27 @@ def test_same_shape():
 
 def test_new_file(tmp_path):
     assert check.new_file(tmp_path / "new/a.PNG", suffixes=(".png",)) == tmp_path / "new/a.PNG"
-    assert list((tmp_path / "new").iterdir()) == [], "the probe is gone"
+    assert list(tmp_path.iterdir()) == [], "nothing is made, and the probe is gone"
     with pytest.raises(InputError, match=r"a\.gif must end in one of \.png, \.jpg, got '\.gif'"):
         check.new_file(tmp_path / "a.gif", suffixes=(".png", ".jpg"))
     with pytest.raises(InputError, match=r"is a folder; name a file"):
         check.new_file(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"file is a file; .* cannot lie below it"):
+        check.new_file(tmp_path / "file/a/b.png")
+
+
+def test_new_folder(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/a").touch()
+    assert check.new_folder(tmp_path / "a/b") == tmp_path / "a/b"
+    assert check.new_folder(tmp_path / "empty") == tmp_path / "empty"
+    assert not (tmp_path / "a").exists()
+    with pytest.raises(InputError, match="holds files already; name a new or an empty folder"):
+        check.new_folder(tmp_path / "full")
+    with pytest.raises(InputError, match="is a file; name a folder"):
+        check.new_folder(tmp_path / "full/a")
 
 
 def test_folder(tmp_path, monkeypatch):

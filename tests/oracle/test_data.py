@@ -281,6 +281,21 @@ def test_load_resolves_names_folders_and_hub(tmp_path, monkeypatch):
     assert data.load("mine", size=8).shape == (3, 8, 8)
 
 
+def test_held_out_is_validation_and_test_together(tmp_path):
+    parts = [data.digits("validation"), data.digits("test")]
+    whole = data.load("digits", "held-out")
+    assert torch.equal(whole.all(), torch.cat([part.all() for part in parts]))
+    assert torch.equal(whole.labels, torch.cat([part.labels for part in parts]))
+    assert whole.captions == parts[0].captions + parts[1].captions
+    assert len(whole) == whole.card.size == 797
+    for name in ("train/a.png", "train/b.png", "test/c.png"):
+        paint(tmp_path / name, 9)
+    assert len(data.load(tmp_path, "held-out")) == 1, "there is no validation"
+    (tmp_path / "test/c.png").unlink()
+    with pytest.raises(InputError, match=r"nothing is held out of .* split of .* is empty"):
+        data.load(tmp_path, "held-out")
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [

@@ -134,7 +134,7 @@ BAD_SAVES = [
     (GREY, "a.xyz", "must end in one of .png"),
     (GREY, "a", "must end in one of .png"),
     (GREY, "folder.png", "is a folder; name a file"),
-    (GREY, "file.txt/a.png", "is a file or lies below one; name a folder"),
+    (GREY, "file.txt/a.png", "file.txt is a file; .* cannot lie below it"),
 ]
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gouache import data, image, measure, random, recipes, report
+from gouache import data, image, measure, random, recipes, report, samples
 from gouache.report import _chart
 
 N = 60
@@ -290,8 +290,8 @@ def test_smooth_is_a_running_mean():
 
 
 def test_draw_is_keyed_by_seed_and_index(run):
-    model, names = report.open_model(run)
-    few, many = (report.draw(model, n, seed=1, names=names) for n in (4, 9))
+    model, names = samples.open_model(run)
+    few, many = (samples.draw(model, n, seed=1, names=names) for n in (4, 9))
     torch.testing.assert_close(few.images, many.images[:4], rtol=0, atol=1.01 / 255)
     assert many.labels.tolist() == list(range(9))
 
@@ -299,4 +299,4 @@ def test_draw_is_keyed_by_seed_and_index(run):
 def test_run_json_is_checked(tmp_path):
     (tmp_path / "run.json").write_text(json.dumps({"recipe": "x"}))
     with pytest.raises(ValueError, match="not what a run wrote"):
-        report.read_run(tmp_path)
+        recipes.read_run(tmp_path)

@@ -41,13 +41,12 @@ def evaluate(
     """Measure generated images against real ones: value, error, and what real images would score.
 
     A folder gives all its pictures, its sub-folders being classes; bundled data give what is held
-    out of training (digits:train names a split); a run or weights that ship draw samples.
+    out of training; a run or weights that ship draw samples. digits:train or my_folder:test names
+    a split. If --train is the folder REAL itself, then REAL is what that leaves out of training.
 
     Example: gouache evaluate digits digits-diffusion --train digits:train --json scores.json
     """
     from gouache import check
-
-    from . import _sources
 
     if json is not None:
         check.new_file(json, suffixes=(".json",))
@@ -55,9 +54,7 @@ def evaluate(
     chosen = _chosen(metrics)
     with using(threads):
         with waiting("reading the images"):
-            sets = [_sources.read(source, size, n, seed) for source in (real, fake)]
-            sets += [_sources.read(train, size, n, seed, "train")] if train else []
-            sets = _sources.common(sets)
+            sets = _read(real, fake, train, size, n, seed)
             extract = _features(features, sets[0], weights)
         with waiting("measuring"):
             scores = _scores(sets, chosen, extract, seed)
@@ -73,6 +70,26 @@ def _chosen(metrics: str | None) -> list[str] | None:
         return None
     known = registry.names("measure")
     return [check.choice(name.strip(), "metric", known) for name in metrics.split(",")]
+
+
+def _read(
+    real: str, fake: str, train: str | None, size: int | None, n: int, seed: int
+) -> list[Images]:
+    """Return the real, the generated and perhaps the training images, alike in size and channels.
+
+    Of one source named twice, REAL is what is held out; a folder of its own is all trained on.
+    """
+    from gouache.data import is_folder
+
+    from . import _sources
+
+    shared = train is not None and _sources.same(real, train)
+    sets = [_sources.read(real, size, n, seed, "held-out" if shared else "")]
+    sets += [_sources.read(fake, size, n, seed)]
+    if train is not None:
+        part = "train" if shared or not is_folder(train) else "all"
+        sets += [_sources.read(train, size, n, seed, part)]
+    return _sources.common(sets)
 
 
 def _features(name: str, real: Images, weights: Path | None) -> Features:

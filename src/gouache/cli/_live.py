@@ -41,7 +41,7 @@ def write_preview(plan: Plan, step: Step, folder: Path) -> None:
     """Draw a grid of samples of the averaged weights, if the model draws images."""
     from gouache import check, image, random
     from gouache.contracts import GenerativeModel
-    from gouache.report import draw
+    from gouache.samples import draw
 
     if not isinstance(step.average, GenerativeModel):
         return

@@ -12,7 +12,7 @@ from ._screen import say, waiting
 
 if TYPE_CHECKING:
     from gouache.contracts import SampleOptions
-    from gouache.report import Samples
+    from gouache.samples import Samples
 
 
 def sample(
@@ -48,20 +48,21 @@ def sample(
 
     Example: gouache sample digits-diffusion digits.png -n 64 --condition 3 --seed 1
     """
-    from gouache import check, report
+    from gouache import check, samples
 
     with using(threads):
         picture = _is_picture(out, grid)
         check.count(n, "n", 1, 1_000_000)
         where = device_name(device)
-        model, classes = report.open_model(run)
+        model, classes = samples.open_model(run)
         options = _options(steps, sampler, guidance)
-        chosen = report.condition(condition, classes)
-        _check_guidance(guidance, condition, classes)
+        chosen = samples.condition(condition, classes)
         _check_out(out, picture)
         model.to(where)
         with waiting(f"drawing {n} images"):
-            drawn = report.draw(model, n, seed=seed, classes=chosen, options=options, names=classes)
+            drawn = samples.draw(
+                model, n, seed=seed, classes=chosen, options=options, names=classes
+            )
         _write(drawn, out, picture, columns)
     say(f"{n} images, seed {seed}")
     typer.echo(out)
@@ -75,12 +76,12 @@ def _is_picture(out: Path, grid: bool | None) -> bool:
 
 def _check_out(out: Path, picture: bool) -> None:
     """Check, before any work, that OUT can be written."""
-    from gouache import check, image, report
+    from gouache import check, image
 
     if picture:
         check.new_file(out, suffixes=image.WRITTEN)
     else:
-        report.new_folder(out)
+        check.new_folder(out)
 
 
 def _options(steps: int | None, sampler: str | None, guidance: float) -> SampleOptions:
@@ -95,21 +96,11 @@ def _options(steps: int | None, sampler: str | None, guidance: float) -> SampleO
     return SampleOptions(steps=steps, sampler=sampler, guidance=guidance)
 
 
-def _check_guidance(guidance: float, condition: str | None, classes: tuple[str, ...]) -> None:
-    """Check that there is a condition for guidance to act on."""
-    from gouache.check import InputError
-
-    if guidance == 1 or (classes and condition != "none"):
-        return
-    mend = "name classes in --condition" if classes else "this model has none; leave out --guidance"
-    raise InputError(f"guidance {guidance:g} needs a condition to act on: {mend}")
-
-
 def _write(drawn: Samples, out: Path, picture: bool, columns: int | None) -> None:
-    from gouache import image, report
+    from gouache import image, samples
 
     if not picture:
-        report.write_samples(drawn, out)
+        samples.write_samples(drawn, out)
         return
     scale = max(1, round(32 / max(drawn.images.shape[-2:])))
     image.save(image.grid(drawn.images, columns, pad=2, scale=scale), out)

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from gouache.data import Dataset
-
-HELD_OUT = ("validation", "test")
+SPLITS = ("train", "validation", "test", "held-out", "all")
 
 
 @dataclass(frozen=True)
@@ -23,33 +21,42 @@ class Images:
     classes: tuple[str, ...] | None
 
 
-def read(source: str, size: int | None, n: int, seed: int, split: str = "") -> Images:
+def read(source: str, size: int | None, n: int, seed: int, default: str = "") -> Images:
     """Return the images that ``source`` names, resized if ``size`` is given.
 
-    A bundled name wins over a folder of that name, which ``./digits`` reaches. A folder gives all
-    its pictures; bundled data (``digits`` or ``digits:train``) a split, by default what is held
-    out; a run or weights that ship draw ``n`` samples.
+    A run or weights that ship draw ``n`` samples; all else is what ``gouache.data.load`` takes,
+    perhaps with the split, ``digits:train`` or ``my_folder:train``. Without one it is ``default``:
+    a split, ``held-out`` (validation and test), or if empty, all pictures of a folder and what is
+    held out of other data. A bundled name wins over a folder of that name, which ``./digits``
+    reaches.
 
     Raises:
         InputError: there is no such thing, or its pictures have several sizes.
     """
-    from gouache import check, data, registry, weights
+    from gouache import data
 
-    place, (name, _, part) = Path(source), source.partition(":")
-    if name == "hf":
-        return _joined(source, [data.load(source, split or "test", size=size)])
-    if name in registry.names("data"):
-        splits = (part or split,) if part or split else HELD_OUT
-        return _joined(source, [data.load(name, each, size=size) for each in splits])
-    if source in weights.names() or any((place / f).is_file() for f in ("run.json", "config.json")):
+    if _is_model(source):
         return _drawn(source, size, n, seed)
-    if place.is_dir():
-        return _joined(source, [data.load(place.resolve(), "all", size=size)])
-    if place.exists():
-        raise check.InputError(f"{source} is a file; name the folder it lies in")
-    known = (*registry.names("data"), *weights.names())
-    check.choice(source, "folder, data or weights", known)
-    raise AssertionError
+    word, split = split_of(source)
+    split = split or default or ("all" if data.is_folder(word) else "held-out")
+    _check_known(word)
+    dataset = data.load(word, split, size=size)
+    labels = None if dataset.labels is None else dataset.labels.tolist()
+    classes = None if labels is None else tuple(dataset.classes[k] for k in labels)
+    return Images(source, dataset.all(), classes)
+
+
+def same(a: str, b: str) -> bool:
+    """Tell whether two words name the same source, whatever their splits."""
+    from gouache import data
+
+    return data.resolve(split_of(a)[0]) == data.resolve(split_of(b)[0])
+
+
+def split_of(source: str) -> tuple[str, str]:
+    """Return ``("digits", "train")`` for ``digits:train``; without a split it is empty."""
+    word, _, split = source.rpartition(":")
+    return (word, split) if word and split in SPLITS else (source, "")
 
 
 def common(sets: list[Images]) -> list[Images]:
@@ -84,21 +91,30 @@ def numbered(sets: list[Images]) -> list[Tensor | None]:
     ]
 
 
-def _joined(source: str, parts: list[Dataset]) -> Images:
-    import torch
+def _is_model(source: str) -> bool:
+    from gouache import registry, weights
 
-    images = torch.cat([part.all() for part in parts])
-    if any(part.labels is None for part in parts):
-        return Images(source, images, None)
-    names = [p.classes[k] for p in parts if p.labels is not None for k in p.labels.tolist()]
-    return Images(source, images, tuple(names))
+    if source in registry.names("data"):
+        return False
+    return source in weights.names() or any(
+        (Path(source) / name).is_file() for name in ("run.json", "config.json")
+    )
+
+
+def _check_known(word: str) -> None:
+    """Name a near miss among weights too, if a word means nothing."""
+    from gouache import check, data, registry, weights
+
+    if not word.startswith("hf:") and not data.is_folder(word):
+        known = (*registry.names("data"), *weights.names())
+        check.choice(word, "folder, data or weights", known)
 
 
 def _drawn(source: str, size: int | None, n: int, seed: int) -> Images:
-    from gouache import image, report
+    from gouache import image, samples
 
-    model, names = report.open_model(source)
-    drawn = report.draw(model, n, seed=seed, names=names)
+    model, names = samples.open_model(source)
+    drawn = samples.draw(model, n, seed=seed, names=names)
     images = drawn.images if size is None else image.resize(drawn.images, size)
     if drawn.labels is None:
         return Images(source, images, None)

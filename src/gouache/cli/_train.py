@@ -100,14 +100,14 @@ def _planned(recipe: str, data: str | None, size: int | None) -> Plan:
 
 def _resumed(recipe: str, folder: Path, data: str | None, size: int | None) -> Plan:
     """Return the plan of the run in ``folder``; what is asked besides must agree with it."""
-    from gouache import recipes, registry, report
+    from gouache import recipes, registry
     from gouache.check import InputError
     from gouache.data import resolve
     from gouache.train import checkpoints
 
     if not checkpoints(folder):
         raise InputError(f"nothing to resume: {folder} holds no checkpoint; leave out --resume")
-    report.read_run(folder)
+    recipes.read_run(folder)
     plan = recipes.load_plan(folder)
     name = registry.find("recipe", recipe).__name__
     for key, asked, begun in (

@@ -6,6 +6,7 @@ from ._faces import faces as faces
 from ._folder import folder as folder
 from ._folder import shortest_side as shortest_side
 from ._hub import hub as hub
+from ._load import is_folder as is_folder
 from ._load import load as load
 from ._load import resolve as resolve
 from ._photos import photos as photos

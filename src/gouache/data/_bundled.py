@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..check import InputError
-from ..random import derive_keys, keyed_uniform
+from gouache.check import InputError
+from gouache.random import derive_keys, keyed_uniform
 
 
 def bundled(package: str, path: str) -> Path:

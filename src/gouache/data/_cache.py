@@ -20,8 +20,9 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from .. import check, image
-from ..check import InputError
+from gouache import check, image
+from gouache.check import InputError
+
 from ._fit import Fit, fit_to
 
 ROWS, INDEX = "images.u8", "index.json"

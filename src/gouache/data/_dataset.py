@@ -6,7 +6,9 @@ Notation: N images of C channels, H rows and W columns; ``index`` is an image's 
 from __future__ import annotations
 
 import mmap
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -14,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .. import check
-from ..check import InputError
-from ..image import resize
+from gouache import check
+from gouache.check import InputError
+from gouache.image import resize
 
 SPLITS = ("train", "validation", "test")
 Size: TypeAlias = int | tuple[int, int] | None
@@ -153,6 +155,23 @@ class Dataset:
 def split_name(split: str) -> str:
     """Check the name of a split."""
     return check.choice(split, "split", SPLITS)
+
+
+def joined(parts: Sequence[Dataset]) -> Dataset:
+    """Return several splits of one source as one data set, held in memory."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    labels = [part.labels for part in parts if part.labels is not None]
+    captions = [part.captions for part in parts if part.captions is not None]
+    return replace(
+        first,
+        images=torch.cat([part._rows(torch.arange(len(part))) for part in parts]),
+        card=replace(first.card, size=sum(map(len, parts))),
+        labels=torch.cat(labels) if len(labels) == len(parts) else None,
+        captions=tuple(chain(*captions)) if len(captions) == len(parts) else None,
+        skipped=tuple(chain(*(part.skipped for part in parts))),
+    )
 
 
 def resized(dataset: Dataset, size: Size) -> Dataset:

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import check
-from ..registry import method
+from gouache import check
+from gouache.registry import method
+
 from ._bundled import bundled, stratified
 from ._dataset import SPLITS, Card, Dataset, Size, resized, split_name
 

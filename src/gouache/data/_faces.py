@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ..registry import method
+from gouache.registry import method
+
 from ._bundled import bundled, stratified
 from ._dataset import SPLITS, Card, Dataset, Size, resized, split_name
 

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from ..image import as_channels, as_uint8, resize
+from gouache.image import as_channels, as_uint8, resize
 
 Fit: TypeAlias = Literal["crop", "pad", "stretch"]
 FITS = ("crop", "pad", "stretch")

@@ -17,9 +17,10 @@ from typing import Any
 
 import torch
 
-from .. import _decode, check
-from ..check import InputError
-from ..image import SUFFIXES, size_pair
+from gouache import _decode, check
+from gouache.check import InputError
+from gouache.image import SUFFIXES, size_pair
+
 from . import _cache
 from ._dataset import SPLITS, Card, Dataset, Size
 from ._fit import FITS, Fit

@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
-from .. import check
-from ..check import InputError
-from ..image import as_tensor, size_pair
+from gouache import check
+from gouache.check import InputError
+from gouache.image import as_tensor, size_pair
+
 from ._dataset import Card, Dataset, Size
 from ._fit import FITS, Fit, fit_to
 

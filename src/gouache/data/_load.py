@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .. import registry
-from ..check import InputError
-from ._dataset import Dataset, Size
+from gouache import registry
+from gouache.check import InputError
+
+from ._dataset import SPLITS, Dataset, Size, joined
 from ._folder import folder
 from ._hub import hub
 
@@ -18,11 +19,12 @@ def load(source: str | Path, split: str = "train", *, size: Size = None) -> Data
         source: the name of a bundled source (``digits``, ``faces``, ``photos``, ``textures``,
             ``shapes``); the path of a folder, with ``./`` before a name that is also a bundled
             one; or ``hf:OWNER/NAME`` for the Hugging Face hub.
-        split: train, validation or test; for a folder also all.
+        split: train, validation or test; ``held-out`` is the last two together, or the one that
+            there is; for a folder also ``all``.
         size: (height, width) or one number; None keeps the source's own.
 
     Raises:
-        InputError: no such source; a near miss is named.
+        InputError: no such source (a near miss is named), or nothing in this split.
 
     Example:
         >>> from gouache import data
@@ -30,9 +32,11 @@ def load(source: str | Path, split: str = "train", *, size: Size = None) -> Data
         (1, 16, 16)
     """
     word = str(source)
+    if split == "held-out":
+        return joined(_held_out(word, size))
     if word.startswith("hf:"):
         return hub(word.removeprefix("hf:"), split, size=size)
-    if _is_path(word):
+    if is_folder(word):
         return folder(word, split, size=size)
     try:
         return registry.find("data", word)(split, size=size)
@@ -60,9 +64,34 @@ def resolve(source: str | Path) -> str:
     name = word.removeprefix("hf:")
     if name != word:
         return f"hf:{Path(name).resolve()}" if Path(name).is_dir() else word
-    return str(Path(word).resolve()) if _is_path(word) else word
+    return str(Path(word).resolve()) if is_folder(word) else word
 
 
-def _is_path(word: str) -> bool:
-    """Tell whether a word means a folder: not bundled, and there or written as a path."""
-    return word not in registry.names("data") and (Path(word).exists() or Path(word).name != word)
+def is_folder(source: str | Path) -> bool:
+    """Tell whether :func:`load` takes a word for a folder: it is there, or written as a path.
+
+    Args:
+        source: what :func:`load` takes; bundled names win.
+
+    Example:
+        >>> from gouache import data
+        >>> data.is_folder("digits"), data.is_folder("./digits")
+        (False, True)
+    """
+    word, path = str(source), Path(source)
+    if word.startswith("hf:") or word in registry.names("data"):
+        return False
+    return path.exists() or word != path.name
+
+
+def _held_out(source: str, size: Size) -> list[Dataset]:
+    """Return the splits validation and test, or the one that there is."""
+    found, reasons = list[Dataset](), list[str]()
+    for split in SPLITS[1:]:
+        try:
+            found.append(load(source, split, size=size))
+        except InputError as error:
+            reasons.append(str(error))
+    if not found:
+        raise InputError(f"nothing is held out of {source}: {reasons[-1]}")
+    return found

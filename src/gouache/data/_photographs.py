@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..image import as_uint8, load
-from ..random import derive, derive_keys, keyed_uniform
+from gouache.image import as_uint8, load
+from gouache.random import derive, derive_keys, keyed_uniform
+
 from ._bundled import bundled
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .. import check
-from ..check import InputError
-from ..image import resize, size_pair
-from ..registry import method
+from gouache import check
+from gouache.check import InputError
+from gouache.image import resize, size_pair
+from gouache.registry import method
+
 from ._dataset import SPLITS, Card, Dataset, Size, split_name
 from ._photographs import Photograph, crops
 

@@ -14,10 +14,11 @@ from itertools import chain
 import torch
 from torch import Tensor
 
-from .. import check
-from ..image import as_uint8, size_pair
-from ..random import derive, derive_keys, keyed_uniform
-from ..registry import method
+from gouache import check
+from gouache.image import as_uint8, size_pair
+from gouache.random import derive, derive_keys, keyed_uniform
+from gouache.registry import method
+
 from ._dataset import SPLITS, Card, Dataset, Size, split_name
 
 COLOURS = {

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .. import check
+from gouache import check
 
 
 def toy2d(name: str, n: int, rng: torch.Generator | None = None) -> Tensor:

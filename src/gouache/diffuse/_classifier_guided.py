@@ -8,9 +8,10 @@ from typing import final
 import torch
 from torch import Tensor
 
-from .. import check
-from ..contracts import Condition, Denoiser
-from ..registry import method
+from gouache import check
+from gouache.contracts import Condition, Denoiser
+from gouache.registry import method
+
 from ._preconditioned import levels
 
 

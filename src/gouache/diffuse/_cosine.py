@@ -7,7 +7,8 @@ from typing import final
 
 import torch
 
-from ..registry import method
+from gouache.registry import method
+
 from ._table import Table
 
 

@@ -6,8 +6,9 @@ import math
 
 from torch import Tensor
 
-from ..contracts import Condition, Denoiser
-from ..registry import method
+from gouache.contracts import Condition, Denoiser
+from gouache.registry import method
+
 from ._schedule import Grid
 from ._walk import Normals, OnStep, Walk
 

@@ -7,9 +7,9 @@ from typing import final
 import torch
 from torch import Tensor
 
-from .. import check
-from ..check import InputError
-from ..contracts import Condition, Denoiser
+from gouache import check
+from gouache.check import InputError
+from gouache.contracts import Condition, Denoiser
 
 
 @final

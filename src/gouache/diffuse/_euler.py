@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..contracts import Condition, Denoiser
-from ..registry import method
+from gouache.contracts import Condition, Denoiser
+from gouache.registry import method
+
 from ._schedule import Grid
 from ._walk import Normals, OnStep, Walk
 

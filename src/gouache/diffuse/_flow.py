@@ -6,7 +6,8 @@ from typing import final
 
 from torch import Tensor
 
-from ..registry import method
+from gouache.registry import method
+
 from ._schedule import Schedule
 
 

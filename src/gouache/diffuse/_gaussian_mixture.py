@@ -12,8 +12,8 @@ from typing import final
 import torch
 from torch import Tensor
 
-from ..check import InputError
-from ..contracts import Condition, Denoiser
+from gouache.check import InputError
+from gouache.contracts import Condition, Denoiser
 
 
 @final

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .. import check
-from ..contracts import Condition, Denoiser
+from gouache import check
+from gouache.contracts import Condition, Denoiser
+
 from ._schedule import Grid
 from ._walk import OnStep, Walk
 

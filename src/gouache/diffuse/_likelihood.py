@@ -18,8 +18,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .. import check, random
-from ..contracts import Condition, Denoiser
+from gouache import check, random
+from gouache.contracts import Condition, Denoiser
 
 
 class LogLikelihood(NamedTuple):

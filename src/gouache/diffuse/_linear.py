@@ -6,7 +6,8 @@ from typing import final
 
 import torch
 
-from ..registry import method
+from gouache.registry import method
+
 from ._table import Table
 
 

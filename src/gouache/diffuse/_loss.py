@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..contracts import Condition
+from gouache.contracts import Condition
+
 from ._preconditioned import Preconditioned, levels
 
 

@@ -8,7 +8,8 @@ from typing import NamedTuple, final
 import torch
 from torch import Tensor, nn
 
-from ..contracts import Condition, Denoiser
+from gouache.contracts import Condition, Denoiser
+
 from ._targets import Coefficients, edm
 
 

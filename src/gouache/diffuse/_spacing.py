@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .. import check
+from gouache import check
 
 if TYPE_CHECKING:
     from ._schedule import Schedule

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..registry import method
+from gouache.registry import method
 
 
 class Coefficients(NamedTuple):

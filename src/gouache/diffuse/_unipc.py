@@ -7,9 +7,10 @@ import math
 import torch
 from torch import Tensor
 
-from .. import check
-from ..contracts import Condition, Denoiser
-from ..registry import method
+from gouache import check
+from gouache.contracts import Condition, Denoiser
+from gouache.registry import method
+
 from ._schedule import Grid
 from ._walk import Normals, OnStep, Walk
 

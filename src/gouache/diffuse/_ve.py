@@ -8,7 +8,8 @@ from typing import final
 import torch
 from torch import Tensor
 
-from ..registry import method
+from gouache.registry import method
+
 from ._schedule import Schedule
 
 

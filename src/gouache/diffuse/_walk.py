@@ -16,8 +16,9 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from ..check import InputError
-from ..contracts import Condition, Denoiser
+from gouache.check import InputError
+from gouache.contracts import Condition, Denoiser
+
 from ._schedule import Grid
 
 Normals: TypeAlias = Callable[[int, Tensor], Tensor]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from torch import Tensor
@@ -17,7 +18,6 @@ from ._inception import Inception
 from ._pca import PCA
 from ._pixels import Pixels
 
-_KNOWN = ("pixels", "pca", "random", "digits", "inception")
 _DIGITS = ROOT / "weights" / "digits-features"
 
 
@@ -43,17 +43,7 @@ def load(
         'random'
     """
     kind, _, detail = name.partition("-")
-    match choice(kind, "features", _KNOWN):
-        case "pixels":
-            return Pixels()
-        case "pca":
-            return _pca(detail, reference)
-        case "random":
-            return RandomFilters()
-        case "digits":
-            return _digits(weights or _DIGITS)
-        case _:
-            return Inception.load(weights, layer=detail or "2048")
+    return _BY_WORD[choice(kind, "features", _BY_WORD)](detail, reference, weights)
 
 
 def _pca(detail: str, reference: Tensor | None) -> PCA:
@@ -64,10 +54,21 @@ def _pca(detail: str, reference: Tensor | None) -> PCA:
     return PCA(reference, int(detail or 20))
 
 
-def _digits(folder: str | Path) -> DigitsNet:
+def _digits(weights: str | Path | None) -> DigitsNet:
+    folder = _DIGITS if weights is None else weights
     if not Path(folder).is_dir():
         raise InputError(f'no digits network in {folder}; train one, or use features="pca"')
     network = pretrained.load(folder)
     if not isinstance(network, DigitsNet):
         raise InputError(f"{folder} holds a {type(network).__name__}, not a DigitsNet")
     return network
+
+
+# Each takes what follows the hyphen, the reference images, and the weights.
+_BY_WORD: dict[str, Callable[[str, Tensor | None, str | Path | None], Features]] = {
+    "pixels": lambda *_: Pixels(),
+    "pca": lambda detail, reference, _: _pca(detail, reference),
+    "random": lambda *_: RandomFilters(),
+    "digits": lambda _, __, weights: _digits(weights),
+    "inception": lambda detail, _, weights: Inception.load(weights, layer=detail or "2048"),
+}

@@ -48,7 +48,7 @@ class PCA(Features):
             raise InputError(
                 f"{components} components need more than {components} reference images of at least "
                 f"{components} pixels, got {len(X)} of {X.shape[1]}; give more images or pass "
-                f"fewer components, gouache.features.PCA(reference, {min(len(X) - 1, X.shape[1])})"
+                f"fewer components, features pca-{min(len(X) - 1, X.shape[1])}"
             )
         self.shape = tuple(reference.shape[1:])
         self.scale = scale

@@ -23,6 +23,7 @@ from gouache.contracts import (
     GenerativeModel,
     HasDenoiser,
     HasLogProb,
+    HasTrajectory,
     Losses,
     Pretrained,
     SampleOptions,
@@ -46,7 +47,7 @@ class DiffusionConfig:
         widths: channels of each level of the U-Net, multiples of 8.
         blocks: residual blocks of each level.
         attention: which levels have self-attention.
-        dropout: probability in the residual blocks.
+        dropout: probability that a residual block leaves out a channel.
         target: what the network predicts: a name of the role ``target``.
         p_mean: mean of log sigma in training.
         p_std: standard deviation of log sigma in training.
@@ -97,7 +98,7 @@ class DiffusionConfig:
 
 @final
 @method("generate")
-class Diffusion(Trainable, GenerativeModel, HasLogProb, HasDenoiser, Pretrained):
+class Diffusion(Trainable, GenerativeModel, HasLogProb, HasDenoiser, HasTrajectory, Pretrained):
     """A class-conditional diffusion model of images in pixel space.
 
     Trained by ``E weight(s) |F(c_in y) - (x0 - c_skip y) / c_out|^2`` with ``y = x0 + s n`` and
@@ -120,6 +121,7 @@ class Diffusion(Trainable, GenerativeModel, HasLogProb, HasDenoiser, Pretrained)
     def __init__(self, config: DiffusionConfig) -> None:
         super().__init__()
         self.config = config
+        self.classes = config.classes
         unet = UNet(
             config.shape[0],
             config.widths,

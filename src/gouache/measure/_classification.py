@@ -13,7 +13,7 @@ from gouache.contracts import Features
 from gouache.registry import method
 
 from ._score import Score
-from ._sets import order, sets
+from ._sets import MissingInput, order, sets
 
 
 @method("measure")
@@ -29,7 +29,7 @@ def classification_accuracy(
     train_labels: Tensor | None = None,
     gamma: float | None = None,
 ) -> Score:
-    """Measure the accuracy on real images of a classifier trained on generated ones.
+    """Measure the accuracy on real images of a classifier trained on samples alone.
 
     A support vector machine with kernel ``exp(-gamma |a - b|^2)`` and C = 1 is fitted to
     ``(fake, fake_labels)`` and tested on ``(real, real_labels)``. It falls with poor images, with
@@ -44,11 +44,11 @@ def classification_accuracy(
         real: real test images ``(N, C, H, W)`` in [0, 1] or features ``(N, D)``.
         fake: generated ones.
         features: a name for ``gouache.features.load``, or Features.
-        train: real training images, for the floor.
+        train: real training images, for the floor (with ``train_labels``).
         rng: draws as many training images as there are fakes.
         real_labels: classes ``(N,)`` of the real ones; required.
         fake_labels: classes of the fakes (the conditions they were drawn under); required.
-        train_labels: classes of the training images; required with ``train``.
+        train_labels: classes of the training images.
         gamma: of the kernel, in units of the features; by default 16.384 / D, which for
             8 x 8 pixels in [0, 1] is scikit-learn's .001 on levels 0..16.
 
@@ -75,7 +75,7 @@ def classification_accuracy(
     gamma = 16.384 / s.real.shape[1] if gamma is None else check.between(gamma, "gamma", 1e-300)
     value = _accuracy(s.fake, learned, s.real, tested, gamma)
     floor, how = math.nan, "unknown: pass train and train_labels"
-    if s.train is not None:
+    if s.train is not None and train_labels is not None:
         labels = _labels(train_labels, s.train, "train_labels")
         some = order(len(labels), rng)[: len(learned)]
         floor = _accuracy(s.train.cpu()[some], labels[some], s.real, tested, gamma)
@@ -90,7 +90,7 @@ def classification_accuracy(
 
 def _labels(labels: Tensor | None, samples: Tensor, name: str) -> Tensor:
     if labels is None:
-        raise InputError(f"classification_accuracy needs {name}; pass {name}=labels (N,)")
+        raise MissingInput(f"classification_accuracy needs {name}; pass {name}=labels (N,)")
     if tuple(labels.shape) != (len(samples),):
         raise InputError(
             f"{name} must be one class a sample, shape ({len(samples)},), got {tuple(labels.shape)}"

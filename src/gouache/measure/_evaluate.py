@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,14 +13,9 @@ from gouache import registry
 from gouache.check import choice
 from gouache.contracts import Features
 
-from ._classification import classification_accuracy
-from ._memorization import memorization
-from ._precision_recall import prdc_scores
+from ._precision_recall import BETTER, prdc_scores
 from ._score import Score
-from ._sets import extractor
-
-_BALLS = ("precision", "recall", "density", "coverage")
-_SHARED = ("frechet", "kernel", *_BALLS)
+from ._sets import MissingInput, extractor
 
 
 def evaluate(
@@ -36,15 +33,15 @@ def evaluate(
 ) -> list[Score]:
     """Return the scores of several measures, in the order asked for.
 
-    Fréchet and kernel distances, precision, recall, density and coverage share one extraction of
-    ``features``, and the last four one pass over distances with the same k. Memorisation and
-    classification accuracy are taken in pixels (or in the matrices, if these are given).
+    A measure takes ``features`` unless it keeps to pixels by default, as memorisation and
+    classification accuracy do. Features are extracted once, and precision, recall, density and
+    coverage share one pass over distances.
 
     Args:
         real: real held-out images ``(N, C, H, W)`` in [0, 1] or features ``(N, D)``.
         fake: generated ones.
-        measures: names of the role ``measure``; by default all that the arguments allow
-            (memorisation needs ``train``, classification accuracy both labels).
+        measures: names of the role ``measure``; by default all whose needs are met (memorisation
+            needs ``train``, classification accuracy both labels).
         features: a name for ``gouache.features.load``, or Features.
         train: the training images.
         rng: draws what the floors and errors need.
@@ -54,7 +51,7 @@ def evaluate(
         k: neighbours for precision, recall, density and coverage.
 
     Raises:
-        InputError: an unknown measure, or what the measures raise.
+        InputError: an unknown measure, one that lacks what it needs, or what the measures raise.
 
     Reference:
         A. Borji, "Pros and Cons of GAN Evaluation Measures: New Developments", 2022.
@@ -65,35 +62,37 @@ def evaluate(
         >>> [score.name for score in evaluate(real, fake, measures=["kernel", "coverage"])]
         ['kernel', 'coverage']
     """
-    if measures is None:
-        measures = [*_SHARED, *(["memorization"] if train is not None else [])]
-        if real_labels is not None and fake_labels is not None:
-            measures.append("classification_accuracy")
-    for name in measures:
-        choice(name, "measure", registry.names("measure"))
+    names = registry.names("measure")
+    chosen = names if measures is None else [choice(name, "measure", names) for name in measures]
     if isinstance(real, Tensor) and real.ndim == 4:
         features = _Once(extractor(features, real))
+    given: dict[str, Any] = {
+        "features": features,
+        "train": train,
+        "rng": rng,
+        "real_labels": real_labels,
+        "fake_labels": fake_labels,
+        "train_labels": train_labels,
+        "k": k,
+    }
     scores: dict[str, Score] = {}
-    if set(_BALLS) & set(measures):
+    if set(BETTER) & set(chosen):
         scores = prdc_scores(real, fake, features=features, train=train, rng=rng, k=k)
-    for name in set(measures) - set(_BALLS):
-        match name:
-            case "memorization":
-                scores[name] = memorization(real, fake, train=train, rng=rng)
-            case "classification_accuracy":
-                scores[name] = classification_accuracy(
-                    real,
-                    fake,
-                    train=None if train_labels is None else train,
-                    rng=rng,
-                    real_labels=real_labels,
-                    fake_labels=fake_labels,
-                    train_labels=train_labels,
-                )
-            case _:
-                measure = registry.find("measure", name)
-                scores[name] = measure(real, fake, features=features, train=train, rng=rng)
-    return [scores[name] for name in measures]
+    for name in set(chosen) - set(BETTER):
+        measure = registry.find("measure", name)
+        try:
+            scores[name] = measure(real, fake, **_taken(measure, given))
+        except MissingInput:
+            if measures is not None:
+                raise
+    return [scores[name] for name in chosen if name in scores]
+
+
+def _taken(measure: Callable[..., Score], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a measure takes of what is given; one that keeps to pixels takes no features."""
+    parameters = inspect.signature(measure).parameters
+    own = parameters["features"].default != "pca"
+    return {k: v for k, v in given.items() if k in parameters and not (k == "features" and own)}
 
 
 class _Once(Features):

@@ -48,8 +48,9 @@ def kernel(
     form: str = "polynomial",
     sigma: float | None = None,
 ) -> Score:
-    """Measure the squared maximum mean discrepancy, without bias, from every pair of samples.
+    """Measure the squared distance of the mean features under a cubic kernel, without bias.
 
+    The squared maximum mean discrepancy,
     ``M = mean_{i != j} k(x_i, x_j) + mean_{i != j} k(y_i, y_j) - 2 mean_{i, j} k(x_i, y_j)``, with
     ``k(a, b) = (a.b / D + 1)^3`` (the KID) or ``exp(-|a - b|^2 / (2 sigma^2))``. Every pair is used
     once, so there are no subsets to draw, and the result has a lower variance than an average over

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor
 
-from gouache.check import InputError
 from gouache.contracts import Features
 from gouache.registry import method
 
 from ._neighbours import nearest
 from ._score import Score
-from ._sets import sets
+from ._sets import MissingInput, sets
+
+SEEN = 0.01
 
 
 @method("measure")
@@ -23,7 +26,7 @@ def memorization(
     train: Tensor | None = None,
     rng: torch.Generator | None = None,
 ) -> Score:
-    """Measure how often a fake is nearer to the training set than a held-out image is.
+    """Measure how often a sample is nearer to the training set than a held-out image is.
 
     With d(z) the distance of z to its nearest training image, over fakes y and held-out x:
     ``value = P(d(y) < d(x)) + P(d(y) = d(x)) / 2``. 0.5 means no nearer than unseen images; 1 means
@@ -60,12 +63,13 @@ def memorization(
         1.0
     """
     if train is None:
-        raise InputError(
+        raise MissingInput(
             "memorization needs the images that the model was trained on; pass train=images"
         )
     s = sets(real, fake, train, features, default="pixels")
     assert s.train is not None
     held_out, generated = (nearest(x, s.train)[0][:, 0] for x in (s.real, s.fake))
+    _warn_of_seen(float((held_out == 0).double().mean()))
     null = nearest(s.train, s.train, exclude_self=True)[0][:, 0]
     value, error = auc(generated, held_out)
     floor, floor_error = auc(null, held_out)
@@ -83,6 +87,16 @@ def memorization(
     }
     n, m = len(real), len(fake)
     return Score("memorization", value, error, n, m, s.features, floor, "floor", extra)
+
+
+def _warn_of_seen(share: float) -> None:
+    if share > SEEN:
+        warnings.warn(
+            f"{share:.0%} of the real images are among the training images: memorization compares "
+            "with images that the model has not seen; leave the training images out of real",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def auc(low: Tensor, high: Tensor) -> tuple[float, float]:

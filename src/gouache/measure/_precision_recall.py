@@ -30,6 +30,13 @@ from ._sets import Sets, how_split, resplits, sets
 _SPLITS = 20
 _FLOOR_PAIRS = 1 << 23
 
+BETTER: Mapping[str, Literal["higher", "floor"]] = {
+    "precision": "higher",
+    "recall": "higher",
+    "density": "floor",
+    "coverage": "higher",
+}
+
 
 @method("measure")
 def precision(
@@ -39,9 +46,9 @@ def precision(
     features: str | Features = "pca",
     train: Tensor | None = None,
     rng: torch.Generator | None = None,
-    k: int = 3,
+    k: int = 5,
 ) -> Score:
-    """Measure the share of generated samples within reach of a real one (fidelity).
+    """Measure the share of samples within the neighbourhood of a real image (fidelity).
 
     ``precision = mean_j 1[y_j in some B(x_i)]``, ``B(x_i)`` the open ball that reaches to the k-th
     nearest other real sample. An outlier among the real samples has a huge ball and raises it.
@@ -53,7 +60,7 @@ def precision(
         train: real images that the model was trained on; the floor is taken between random parts
             of ``real`` and these, at the sizes of the score where there are enough.
         rng: draws the halves of the error and the parts of the floor.
-        k: neighbours.
+        k: neighbours; the paper takes 3.
 
     Raises:
         InputError: fewer than 2k + 4 samples, shapes that differ, NaN.
@@ -79,9 +86,9 @@ def recall(
     features: str | Features = "pca",
     train: Tensor | None = None,
     rng: torch.Generator | None = None,
-    k: int = 3,
+    k: int = 5,
 ) -> Score:
-    """Measure the share of real samples within reach of a generated one (diversity).
+    """Measure the share of real images within the neighbourhood of a sample (diversity).
 
     ``recall = mean_i 1[x_i in some B(y_j)]``: precision with the roles exchanged.
 
@@ -91,7 +98,7 @@ def recall(
         features: a name for ``gouache.features.load``, or Features.
         train: real images for the floor, as in :func:`precision`.
         rng: draws the halves of the error and the parts of the floor.
-        k: neighbours.
+        k: neighbours; the paper takes 3.
 
     Raises:
         InputError: fewer than 2k + 4 samples, shapes that differ, NaN.
@@ -119,7 +126,7 @@ def density(
     rng: torch.Generator | None = None,
     k: int = 5,
 ) -> Score:
-    """Measure how many real balls hold a generated sample, over k (fidelity).
+    """Measure how many real neighbourhoods a sample lies in, over what is expected (fidelity).
 
     ``density = 1/(k m) sum_j sum_i 1[y_j in B(x_i)]``; for real against real its expectation is 1
     whatever the distribution, which is the floor. It may exceed 1, where samples crowd at modes.
@@ -158,7 +165,7 @@ def coverage(
     rng: torch.Generator | None = None,
     k: int = 5,
 ) -> Score:
-    """Measure the share of real samples whose ball holds a generated one (diversity).
+    """Measure the share of real images with a sample in their neighbourhood (diversity).
 
     ``coverage = mean_i 1[some y_j in B(x_i)]``; for real against real its expectation is
     ``1 - prod_{i=1..k} (n - i) / (m + n - i)`` whatever the distribution, which is the floor.
@@ -237,12 +244,7 @@ def prdc_scores(
         error, value = half_sampling(values[name]), float(values[name][0])
         return Score(name, value, error, n, m, s.features, floor, better, extra)
 
-    return {
-        "precision": score("precision", "higher"),
-        "recall": score("recall", "higher"),
-        "density": score("density", "floor"),
-        "coverage": score("coverage", "higher"),
-    }
+    return {name: score(name, better) for name, better in BETTER.items()}
 
 
 def _floors(s: Sets, k: int, rng: torch.Generator | None) -> Mapping[str, tuple[float, str]]:

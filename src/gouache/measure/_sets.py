@@ -13,6 +13,10 @@ from gouache.contracts import Features
 from gouache.features import load as load_features
 
 
+class MissingInput(InputError):
+    """A measure needs what it was not given; ``evaluate`` leaves it out unless asked for it."""
+
+
 @dataclass(frozen=True)
 class Sets:
     """Feature matrices ``(N, D)`` of real, generated and (perhaps) training images."""

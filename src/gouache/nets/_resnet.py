@@ -20,9 +20,10 @@ class ResBlock(nn.Module):
         inside: channels in.
         outside: channels out.
         embedding: length of the embedding ``c``.
-        dropout: probability.
+        dropout: probability that a channel is left out, whole, as neighbours tell of each other.
 
-    Reference: Dhariwal, Nichol, "Diffusion models beat GANs on image synthesis", 2021.
+    Reference: Dhariwal, Nichol, "Diffusion models beat GANs on image synthesis", 2021; Tompson et
+    al., "Efficient object localization using convolutional networks", 2015 (dropout by channel).
     """
 
     def __init__(self, inside: int, outside: int, embedding: int, dropout: float = 0.0) -> None:
@@ -42,4 +43,4 @@ class ResBlock(nn.Module):
         h = self.conv1(F.silu(self.norm1(x)))
         scale, shift = self.modulation(embedded)[:, :, None, None].chunk(2, dim=1)
         h = F.silu(torch.addcmul(shift, self.norm2(h), 1 + scale))
-        return self.skip(x) + self.conv2(F.dropout(h, self.dropout, self.training))
+        return self.skip(x) + self.conv2(F.dropout2d(h, self.dropout, self.training))

@@ -29,7 +29,7 @@ class UNet(nn.Module):
         blocks: residual blocks of each level.
         attention: whether each level ends its blocks with self-attention.
         classes: number of labels; 0 is unconditional.
-        dropout: probability in the residual blocks.
+        dropout: probability that a residual block leaves out a channel.
 
     Reference: Ho, Jain, Abbeel, "Denoising diffusion probabilistic models", 2020.
     """

@@ -88,13 +88,13 @@ def _parse(key: str, text: str, kind: Any) -> Any:
     if kind is str or typing.get_origin(kind) is typing.Literal:
         source = json.dumps(text)
     try:
-        value: Any = json.loads(source)
-    except json.JSONDecodeError:
+        value: Any = float(text) if kind is float else json.loads(source)
+    except ValueError:
         value = text
     value = tuple(value) if isinstance(value, list) else value
     if not _fits(value, kind):
         raise check.InputError(f"{key} must be {_name(kind)}, got {text!r}")
-    return float(value) if kind is float else value
+    return value
 
 
 def _fits(value: Any, kind: Any) -> bool:

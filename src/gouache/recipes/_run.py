@@ -22,13 +22,13 @@ import torch
 
 from gouache import check, pretrained, registry
 from gouache.check import InputError
-from gouache.train import Step, checkpoints, fit, load_average
-from gouache.train._device import BOOKKEEPING
+from gouache.train import Step, checkpoints, decisive, fit, load_average
 
 from ._plan import Plan
 
 NAME = "run.json"
 MADE = (NAME, "log.jsonl", "tensorboard", "checkpoints")
+KEYS = {"recipe", "data", "size", "changed", "command", "images", "classes", "model", "train"}
 
 
 def run(plan: Plan, folder: str | Path, *, resume: bool = False) -> Generator[Step, None, None]:
@@ -77,13 +77,30 @@ def run(plan: Plan, folder: str | Path, *, resume: bool = False) -> Generator[St
         pretrained.save(load_average(model, checkpoints(folder)[-1]), folder / "model")
 
 
+def read_run(folder: str | Path) -> dict[str, Any]:
+    """Return what ``run.json`` in a run's folder holds.
+
+    Raises:
+        InputError: there is no such file, or it is not one that a run wrote.
+    """
+    file = Path(folder) / NAME
+    if not file.is_file():
+        raise InputError(
+            f"{folder} is not the folder of a run: it has no run.json; train one first"
+        )
+    content = pretrained.read_json(file)
+    if not isinstance(content, dict) or not content.keys() >= KEYS:
+        raise InputError(f"{file} is not what a run wrote; train again, into another folder")
+    return content
+
+
 def load_plan(folder: str | Path) -> Plan:
     """Return the plan of the run in ``folder``, its data loaded again.
 
     Raises:
         InputError: no run is there.
     """
-    content = pretrained.read_json(Path(folder) / NAME)
+    content = read_run(folder)
     recipe = registry.find("recipe", content["recipe"])
     plan: Plan = recipe(content["data"], size=content["size"])
     return plan.override(content["changed"])
@@ -161,19 +178,12 @@ def _take_back(folder: Path, absent: list[Path]) -> None:
 def _same(then: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
     """Check that two descriptions of a run differ in bookkeeping alone."""
     for key in ("recipe", "data", "fingerprint", "model", "train"):
-        a, b = _decisive(then.get(key)), _decisive(now[key])
+        a, b = (decisive(x) if isinstance(x, dict) else x for x in (then.get(key), now[key]))
         if a != b:
             raise InputError(
                 f"{folder} was begun with other {key}: {_difference(a, b)}; "
                 "resume with the same settings, or start a new --out"
             )
-
-
-def _decisive(part: Any) -> Any:
-    """Return a part of a description without the settings that do not decide the result."""
-    if not isinstance(part, dict):
-        return part
-    return {key: value for key, value in part.items() if key not in BOOKKEEPING}
 
 
 def _difference(then: Any, now: Any) -> str:

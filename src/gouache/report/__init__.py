@@ -1,4 +1,4 @@
-"""A run as one self-contained HTML page, and the samples that it is judged by."""
+"""A run as one self-contained HTML page."""
 
 import lazy_loader
 

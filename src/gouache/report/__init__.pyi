@@ -3,11 +3,4 @@ from ._gather import Report as Report
 from ._gather import Row as Row
 from ._gather import gather as gather
 from ._render import render as render
-from ._samples import Samples as Samples
-from ._samples import condition as condition
-from ._samples import draw as draw
-from ._samples import new_folder as new_folder
-from ._samples import open_model as open_model
-from ._samples import read_run as read_run
-from ._samples import write_samples as write_samples
 from ._write import write as write

@@ -18,13 +18,11 @@ from torch import Tensor
 
 from gouache import check, data, measure, pretrained, random, recipes
 from gouache.check import InputError
-from gouache.contracts import GenerativeModel, SampleOptions
-from gouache.generate import Diffusion
+from gouache.contracts import GenerativeModel, HasTrajectory, SampleOptions
 from gouache.measure import Score
-from gouache.recipes import Plan
+from gouache.recipes import Plan, read_run
+from gouache.samples import Samples, draw, open_model, write_samples
 from gouache.train import checkpoints, read_log
-
-from ._samples import Samples, class_count, draw, open_model, read_run, write_samples
 
 Stage = Callable[[str], AbstractContextManager[None]]
 ENTRIES = 40_000_000
@@ -200,11 +198,11 @@ def _rows(samples: Samples) -> tuple[Row, ...]:
     return tuple(Row(samples.names[c], images) for c, images in rows)
 
 
-def _trajectory(model: Any, seed: int) -> tuple[Tensor, Tensor] | None:
+def _trajectory(model: GenerativeModel, seed: int) -> tuple[Tensor, Tensor] | None:
     """Return what the sampler held and what it expected, at evenly spread steps."""
-    if not isinstance(model, Diffusion):
+    if not isinstance(model, HasTrajectory):
         return None
-    classes = class_count(model)
+    classes = model.classes
     labels = torch.arange(TRAJECTORIES) % classes if classes else None
     x_t, x0 = model.trajectory(
         TRAJECTORIES,
@@ -253,19 +251,10 @@ def _judge(plan: Plan, samples: Samples, seed: int) -> tuple[dict[str, Any], lis
 
 def _held_out(plan: Plan) -> tuple[_Real | None, list[str]]:
     """Return the validation and test images of the run's source, or why there are none."""
-    found, reasons = list[_Real](), list[str]()
-    for split in ("validation", "test"):
-        if split in plan.dataset.card.splits:
-            try:
-                found.append(_real(data.load(plan.source, split, size=plan.size)))
-            except InputError as error:
-                reasons.append(str(error))
-    if not found:
-        why = "; ".join(reasons) or "the source has one split alone"
-        return None, [f"Measures, and the null of the distances: no held-out images ({why})."]
-    labels = [part.labels for part in found if part.labels is not None]
-    images = torch.cat([part.images for part in found])
-    return _Real(images, torch.cat(labels) if len(labels) == len(found) else None), []
+    try:
+        return _real(data.load(plan.source, "held-out", size=plan.size)), []
+    except InputError as error:
+        return None, [f"Measures, and the null of the distances: no held-out images ({error})."]
 
 
 def _real(dataset: data.Dataset) -> _Real:

@@ -23,20 +23,6 @@ DIRECTION = {
     "higher": "higher is better",
     "floor": "the nearer to the floor, the better",
 }
-MEANING = {
-    "frechet": "How far apart the mean and covariance of real and generated features are.",
-    "FID": "The Fréchet distance in the published Inception features.",
-    "kernel": "How far apart the two distributions are under a cubic kernel, without bias; "
-    "zero for equal ones.",
-    "precision": "The share of samples that lie where real images lie: are they realistic?",
-    "recall": "The share of real images that lie where samples lie: is anything missing?",
-    "density": "How many real neighbourhoods a sample lies in, relative to what is expected.",
-    "coverage": "The share of real images that have a sample in their neighbourhood.",
-    "memorization": "How often a sample is nearer to the training set than a held-out image is: "
-    "0.5 is no nearer, 1 means copies.",
-    "classification_accuracy": "How well a classifier that has seen only samples recognises real "
-    "images.",
-}
 
 
 def render(report: Report) -> str:
@@ -158,7 +144,8 @@ def _distances(report: Report) -> str:
 
 def _scores(scores: Sequence[Score]) -> list[dict[str, str]]:
     rows = measure.table(scores)[1:]
-    summaries = {entry.name: entry.summary for entry in registry.entries("measure")}
+    meaning = {e.name: _sentence(e.summary) for e in registry.entries("measure")}
+    meaning["FID"] = meaning["frechet"]
     return [
         {
             "name": row[0],
@@ -169,10 +156,16 @@ def _scores(scores: Sequence[Score]) -> list[dict[str, str]]:
             "better": DIRECTION[score.better],
             "features": score.features,
             "sizes": f"{score.n_real} real, {score.n_fake} generated",
-            "meaning": MEANING.get(score.name, summaries.get(score.name, "")),
+            "meaning": meaning[score.name],
         }
         for score, row in zip(scores, rows, strict=True)
     ]
+
+
+def _sentence(summary: str) -> str:
+    """Turn the first line of a measure's docstring, "Measure the ...", into "The ..."."""
+    rest = summary.removeprefix("Measure ")
+    return rest[:1].upper() + rest[1:]
 
 
 def _facts(report: Report) -> list[tuple[str, str]]:

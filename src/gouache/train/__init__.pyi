@@ -1,5 +1,6 @@
 from ._average import Average as Average
 from ._config import TrainConfig as TrainConfig
+from ._config import decisive as decisive
 from ._config import learning_rate as learning_rate
 from ._device import has_bf16 as has_bf16
 from ._device import threads as threads

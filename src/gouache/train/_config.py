@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from gouache import check
+
+_BOOKKEEPING = ("checkpoint_every", "log_every", "workers", "accelerator", "precision", "strategy")
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,16 @@ class TrainConfig:
                 f"batch must be a multiple of devices x accumulate, got {self.batch} for "
                 f"{self.devices} x {self.accumulate}: every micro-batch has one size"
             )
+
+
+def decisive(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of a run's settings that decide its result, by key: no bookkeeping.
+
+    Example:
+        >>> decisive({"lr": 0.1, "log_every": 5})
+        {'lr': 0.1}
+    """
+    return {key: value for key, value in settings.items() if key not in _BOOKKEEPING}
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:

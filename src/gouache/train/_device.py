@@ -15,10 +15,8 @@ import torch
 
 from gouache.check import InputError
 
-from ._config import TrainConfig
+from ._config import TrainConfig, decisive
 from ._shard import shard
-
-BOOKKEEPING = ("checkpoint_every", "log_every", "workers", "accelerator", "precision", "strategy")
 
 
 @contextlib.contextmanager
@@ -82,8 +80,7 @@ def precision(config: TrainConfig) -> str:
 
 def facts(config: TrainConfig, device: torch.device, images: int) -> dict[str, Any]:
     """Return what a resumed run must share with the first to end on the same bits."""
-    named = dataclasses.asdict(config)
-    return {key: value for key, value in named.items() if key not in BOOKKEEPING} | {
+    return decisive(dataclasses.asdict(config)) | {
         "images": images,
         "precision": precision(config),
         "threads": torch.get_num_threads(),

@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -16,8 +15,7 @@ from torch import Tensor
 from gouache import check, image, pretrained, random, weights
 from gouache.check import InputError
 from gouache.contracts import GenerativeModel, SampleOptions
-
-KEYS = {"recipe", "data", "size", "changed", "command", "images", "classes", "model", "train"}
+from gouache.recipes import read_run
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Samples:
     names: tuple[str, ...] = ()
 
 
-def open_model(run: str | Path) -> tuple[Any, tuple[str, ...]]:
+def open_model(run: str | Path) -> tuple[GenerativeModel, tuple[str, ...]]:
     """Return the model of a run, or of weights that ship, and the names of its classes.
 
     Args:
@@ -58,31 +56,9 @@ def open_model(run: str | Path) -> tuple[Any, tuple[str, ...]]:
             f"{run} holds a {type(model).__name__}, which draws no images; name the run of a "
             "generative model"
         )
-    count = class_count(model)
     known = tuple(read_run(folder)["classes"]) if file.is_file() else ()
-    return model, known if len(known) == count else tuple(map(str, range(count)))
-
-
-def read_run(folder: str | Path) -> dict[str, Any]:
-    """Return what ``run.json`` in a run's folder holds.
-
-    Raises:
-        InputError: there is no such file, or it is not one that a run wrote.
-    """
-    file = Path(folder) / "run.json"
-    if not file.is_file():
-        raise InputError(
-            f"{folder} is not the folder of a run: it has no run.json; train one first"
-        )
-    content = pretrained.read_json(file)
-    if not isinstance(content, dict) or not content.keys() >= KEYS:
-        raise InputError(f"{file} is not what a run wrote; train again, into another folder")
-    return content
-
-
-def class_count(model: Any) -> int:
-    """Return how many classes a model has been told of, 0 for an unconditional one."""
-    return int(vars(model.config).get("classes", 0))
+    numbers = tuple(map(str, range(model.classes)))
+    return model, known if len(known) == model.classes else numbers
 
 
 def condition(text: str | None, names: Sequence[str]) -> tuple[int, ...] | None:
@@ -117,7 +93,7 @@ def _class(part: str, names: Sequence[str]) -> int:
 
 
 def draw(
-    model: Any,
+    model: GenerativeModel,
     n: int,
     *,
     seed: int,
@@ -136,9 +112,9 @@ def draw(
         names: of the model's classes, kept with the samples.
     """
     if classes is None:
-        classes = range(class_count(model))
+        classes = range(model.classes)
     labels = torch.tensor(list(classes))[torch.arange(n) % len(classes)] if classes else None
-    images = cast(GenerativeModel, model).sample(
+    images = model.sample(
         n,
         condition=None if labels is None else {"label": labels},
         rng=random.generator(seed),
@@ -147,27 +123,12 @@ def draw(
     return Samples(image.as_uint8(images).float() / 255, labels, tuple(names))
 
 
-def new_folder(folder: str | Path) -> Path:
-    """Check that ``folder`` can become a folder of samples: absent or empty, and writable.
-
-    Raises:
-        InputError: it holds files, is a file, or cannot be written.
-    """
-    folder = Path(folder)
-    if folder.is_dir() and any(folder.iterdir()):
-        raise InputError(f"{folder} holds files already; name a new or an empty folder")
-    if folder.is_file():
-        raise InputError(f"{folder} is a file; name a folder, or a picture ending in .png")
-    check.folder(folder.parent)
-    return folder
-
-
 def write_samples(samples: Samples, folder: str | Path) -> None:
     """Write numbered PNGs, all or none; samples of several classes go into a sub-folder each.
 
     Args:
         samples: from :func:`draw`.
-        folder: it takes the place of what is there; see :func:`new_folder`.
+        folder: it takes the place of what is there; see ``gouache.check.new_folder``.
     """
     folder = Path(folder).resolve()
     partial = folder.with_name(f".{folder.name}-{os.getpid()}")
