@@ -2,11 +2,11 @@
 
     python benchmarks/digits_diffusion.py [--seeds 3] [--picture docs/images/time-to-quality.png]
 
-Both learn the 1000 training digits (exchangeable split) in one process, in turn, a tenth of a run
+Both learn the 1000 training digits (exchangeable split) in one process, in turn, a fifth of a run
 each, so that a slow spell of the machine meets both; only the training steps are timed. At every
-mark four draws of 1000 samples, 100 a class, are judged against the 797 held-out images, and their
-figures averaged (the errors printed are those of one draw: they cover the held-out images too,
-which all draws share):
+mark, two of ours to one of the peer, four draws of 1000 samples, 100 a class, are judged against
+the 797 held-out images and their figures averaged. (The errors printed are those of one draw: they
+cover the held-out images too, which all draws share.)
 
 - FD: Fréchet distance in the first 20 principal components (fitted to the training images) of
   pixels 0..16, minus its floor, the distance of the 1000 training images to the same held-out ones;
@@ -40,7 +40,7 @@ from torch.nn import functional as F
 from gouache import data, features, measure, random, recipes, train
 
 SAMPLES, DRAWS, PEER_STEPS = 1000, 4, 2500
-PEER_MARKS = tuple(range(250, PEER_STEPS + 1, 250))
+PEER_MARKS = tuple(range(500, PEER_STEPS + 1, 500))
 LABELS = torch.arange(SAMPLES) % 10
 
 
@@ -179,24 +179,27 @@ def show(name: str, mark: Mark) -> None:
 def race(seed: int, judge: Judge) -> tuple[list[Mark], list[Mark]]:
     """Train both in turn, and print every mark."""
     runs: dict[str, list[Mark]] = {"gouache": [], "diffusers": []}
-    for pair in zip(ours(seed, judge), peer(seed, judge), strict=True):
-        for name, mark in zip(runs, pair, strict=True):
-            runs[name].append(mark)
-            show(name, mark)
+    sides = {"gouache": ours(seed, judge), "diffusers": peer(seed, judge)}
+    for _ in PEER_MARKS:
+        for name in ("gouache", "gouache", "diffusers"):
+            runs[name].append(next(sides[name]))
+            show(name, runs[name][-1])
     return runs["gouache"], runs["diffusers"]
 
 
 def verdict(mine: list[Mark], theirs: list[Mark]) -> dict[str, tuple[float, float]]:
     """Print and return, for each goal, our share of the peer's time and what we memorise more."""
-    fd, cas = min(m.fd for m in theirs), max(m.cas for m in theirs)
+    fd, best = min(m.fd for m in theirs), max(theirs, key=lambda m: m.cas)
+    near = best.cas - best.cas_error
     goals: dict[str, Callable[[Mark], bool]] = {
         "FD": lambda m: m.fd <= fd,
-        "CAS": lambda m: m.cas >= cas,
-        "both": lambda m: m.fd <= fd and m.cas >= cas,
+        "CAS": lambda m: m.cas >= best.cas,
+        "CAS within its error": lambda m: m.cas >= near,
+        "FD, and CAS within its error": lambda m: m.fd <= fd and m.cas >= near,
     }
     found = {}
     for name, reached in goals.items():
-        goal = next(filter(reached, theirs), theirs[-1])  # the last mark, if never both at one
+        goal = next(filter(reached, theirs), theirs[-1])  # the last mark, if not both at one
         first = next(filter(reached, mine), None)
         if first is None:
             print(f"  {name}: the peer's best is not reached")

@@ -206,6 +206,7 @@ def evaluated(call, *words):
     return score["n_real"], score["value"], done.err
 
 
+@pytest.mark.filterwarnings("default:.*of the real images are among:UserWarning")
 def test_evaluate_of_the_folder_trained_on_takes_what_was_held_out(call, tmp_path):
     write_pictures(tmp_path / "mine", 60, 8)
     write_pictures(tmp_path / "fake", 20, 8, seed=1)

@@ -48,6 +48,8 @@ def sample(
 
     Example: gouache sample digits-diffusion digits.png -n 64 --condition 3 --seed 1
     """
+    import torch
+
     from gouache import check, samples
 
     with using(threads):
@@ -58,7 +60,8 @@ def sample(
         options = _options(steps, sampler, guidance)
         chosen = samples.condition(condition, classes)
         _check_out(out, picture)
-        model.to(where)
+        if isinstance(model, torch.nn.Module):
+            model.to(where)
         with waiting(f"drawing {n} images"):
             drawn = samples.draw(
                 model, n, seed=seed, classes=chosen, options=options, names=classes
