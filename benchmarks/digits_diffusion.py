@@ -2,11 +2,11 @@
 
     python benchmarks/digits_diffusion.py [--seeds 3] [--picture docs/images/time-to-quality.png]
 
-Both learn the 1000 training digits (exchangeable split) in one process, in turn, a fifth of a run
+Both learn the 1000 training digits (exchangeable split) in one process, in turn, a tenth of a run
 each, so that a slow spell of the machine meets both; only the training steps are timed. At every
-mark, two of ours to one of the peer, four draws of 1000 samples, 100 a class, are judged against
-the 797 held-out images and their figures averaged. (The errors printed are those of one draw: they
-cover the held-out images too, which all draws share.)
+mark three draws of 1000 samples, 100 a class, are judged against the 797 held-out images and their
+figures averaged. (The errors printed are those of one draw: they cover the held-out images too,
+which all draws share.)
 
 - FD: Fréchet distance in the first 20 principal components (fitted to the training images) of
   pixels 0..16, minus its floor, the distance of the 1000 training images to the same held-out ones;
@@ -17,8 +17,12 @@ cover the held-out images too, which all draws share.)
 The peer: ``UNet2DModel`` of 0.70 M parameters, 1000-step squared-cosine noise prediction, AdamW
 1e-3 with warm-up and cosine decay over 2,500 steps of 64, clip 1, label dropped 10 %, EMA .99,
 DDIM-50 trailing with clipping, in float32 as is usual. Ours: the recipe as it ships, bf16 where the
-processor has it. Samples of both are rounded to the 17 grey levels of the data. The bound: ours is
-there in half of the peer's time, and has memorised no more than the peer at its best.
+processor has it, sampled by its default, the deterministic `adams` in 16 steps. Samples of both are
+rounded to the 17 grey levels of the data.
+
+The bound: ours reaches the best level that the peer reaches at any mark in half of the peer's time,
+and has memorised no more there. The recipe was chosen while looking at these figures for seeds 0 to
+3, so the seeds here begin at 10.
 """
 
 from __future__ import annotations
@@ -39,8 +43,8 @@ from torch.nn import functional as F
 
 from gouache import data, features, measure, random, recipes, train
 
-SAMPLES, DRAWS, PEER_STEPS = 1000, 4, 2500
-PEER_MARKS = tuple(range(500, PEER_STEPS + 1, 500))
+SAMPLES, DRAWS, PEER_STEPS, FIRST_SEED = 1000, 3, 2500, 10
+PEER_MARKS = tuple(range(250, PEER_STEPS + 1, 250))
 LABELS = torch.arange(SAMPLES) % 10
 
 
@@ -181,49 +185,67 @@ def race(seed: int, judge: Judge) -> tuple[list[Mark], list[Mark]]:
     runs: dict[str, list[Mark]] = {"gouache": [], "diffusers": []}
     sides = {"gouache": ours(seed, judge), "diffusers": peer(seed, judge)}
     for _ in PEER_MARKS:
-        for name in ("gouache", "gouache", "diffusers"):
+        for name in sides:
             runs[name].append(next(sides[name]))
             show(name, runs[name][-1])
     return runs["gouache"], runs["diffusers"]
 
 
-def verdict(mine: list[Mark], theirs: list[Mark]) -> dict[str, tuple[float, float]]:
-    """Print and return, for each goal, our share of the peer's time and what we memorise more."""
-    fd, best = min(m.fd for m in theirs), max(theirs, key=lambda m: m.cas)
-    near = best.cas - best.cas_error
+@dataclass(frozen=True)
+class Verdict:
+    """When ours reaches the peer's best level.
+
+    Attributes:
+        share: of the peer's time; infinite if never.
+        more: memorisation of ours less the peer's there; NaN if never.
+    """
+
+    share: float
+    more: float
+
+    def __str__(self) -> str:
+        """Return the share and whether the bound is kept."""
+        if math.isinf(self.share):
+            return "not reached: NOT within the bound"
+        kept = self.share <= 0.5 and self.more <= 0
+        return f"{self.share:.2f} of the time, memorisation {self.more:+.3f}: " + (
+            "within the bound" if kept else "NOT within the bound"
+        )
+
+
+def verdicts(mine: list[Mark], theirs: list[Mark]) -> dict[str, Verdict]:
+    """Print and return the verdict on each goal; where the peer never has both, its end counts."""
+    fd, cas = min(m.fd for m in theirs), max(m.cas for m in theirs)
     goals: dict[str, Callable[[Mark], bool]] = {
         "FD": lambda m: m.fd <= fd,
-        "CAS": lambda m: m.cas >= best.cas,
-        "CAS within its error": lambda m: m.cas >= near,
-        "FD, and CAS within its error": lambda m: m.fd <= fd and m.cas >= near,
+        "CAS": lambda m: m.cas >= cas,
+        "both at one mark": lambda m: m.fd <= fd and m.cas >= cas,
     }
     found = {}
     for name, reached in goals.items():
-        goal = next(filter(reached, theirs), theirs[-1])  # the last mark, if not both at one
+        goal = next(filter(reached, theirs), theirs[-1])
         first = next(filter(reached, mine), None)
-        if first is None:
-            print(f"  {name}: the peer's best is not reached")
-            found[name] = math.inf, math.nan
-            continue
-        share, more = first.seconds / goal.seconds, first.memory - goal.memory
-        print(
-            f"  {name}: peer after {goal.seconds:.1f} s, ours after {first.seconds:.1f} s = "
-            f"{share:.2f} of the time; memorisation {first.memory:.3f} beside {goal.memory:.3f}"
-        )
-        found[name] = share, more
+        found[name] = Verdict(math.inf, math.nan)
+        if first is not None:
+            found[name] = Verdict(first.seconds / goal.seconds, first.memory - goal.memory)
+            print(f"  {name}: ours after {first.seconds:.1f} s, peer after {goal.seconds:.1f} s")
+        print(f"  {name}: {found[name]}")
     return found
 
 
-def summary(verdicts: list[dict[str, tuple[float, float]]]) -> None:
-    """Print the shares of all seeds, and the mean of what ours memorises more."""
-    for name in verdicts[0]:
-        shares, more = torch.tensor([found[name] for found in verdicts], dtype=torch.float64).T
-        listed = ", ".join(f"{share:.2f}" for share in shares.tolist())
-        spread = more.std() / len(more) ** 0.5 if len(more) > 1 else math.nan
-        print(
-            f"{name}: share of the peer's time to its best {listed} (bound 0.50); memorisation, "
-            f"ours less the peer's {more.mean():+.3f} +- {spread:.3f} over seeds (bound 0)"
+def summary(all_seeds: list[dict[str, Verdict]]) -> None:
+    """Print what holds over the seeds."""
+    for name in all_seeds[0]:
+        listed = [found[name] for found in all_seeds]
+        shares = ", ".join(f"{v.share:.2f}" for v in listed)
+        more = torch.tensor([v.more for v in listed if not math.isnan(v.more)])
+        mean = (
+            f"{more.mean():+.3f} (from {more.min():+.3f} to {more.max():+.3f})"
+            if len(more)
+            else "-"
         )
+        print(f"{name}: share of the peer's time {shares} (bound 0.50); memorisation, ours less")
+        print(f"  the peer's, mean of the {len(more)} seeds that reach it {mean} (bound 0)")
 
 
 def picture(runs: list[tuple[list[Mark], list[Mark]]], file: str) -> None:
@@ -238,7 +260,7 @@ def picture(runs: list[tuple[list[Mark], list[Mark]]], file: str) -> None:
                 x, y = [m.seconds for m in marks], [getattr(m, field) for m in marks]
                 axis.plot(x, y, f"{colour}o-", ms=3, label=name if not k else None)
         axis.set(xlabel="seconds of training", title=title, xscale="log")
-    axes[0].set_yscale("log")
+    axes[0].set_yscale("symlog", linthresh=5)
     axes[0].legend()
     figure.savefig(file, dpi=120)
 
@@ -256,13 +278,12 @@ def main() -> None:
     )
     print(f"precision: gouache bf16 {train.has_bf16('cpu')}, diffusers float32; two threads")
     print("model     steps  seconds  FD - floor     CAS                memorisation")
-    runs = []
-    verdicts = []
-    for seed in range(arguments.seeds):
+    runs, found = [], []
+    for seed in range(FIRST_SEED, FIRST_SEED + arguments.seeds):
         print(f"seed {seed}")
         runs.append(race(seed, judge))
-        verdicts.append(verdict(*runs[-1]))
-    summary(verdicts)
+        found.append(verdicts(*runs[-1]))
+    summary(found)
     if arguments.picture:
         picture(runs, arguments.picture)
 
