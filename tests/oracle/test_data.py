@@ -14,6 +14,7 @@ from PIL import Image
 from gouache import data, registry
 from gouache.check import InputError
 from gouache.data import _bundled, _digits, _shapes
+from gouache.data._dataset import Dataset, joined
 from gouache.random import generator
 
 
@@ -292,8 +293,50 @@ def test_held_out_is_validation_and_test_together(tmp_path):
         paint(tmp_path / name, 9)
     assert len(data.load(tmp_path, "held-out")) == 1, "there is no validation"
     (tmp_path / "test/c.png").unlink()
-    with pytest.raises(InputError, match=r"nothing is held out of .* split of .* is empty"):
+    with pytest.raises(InputError, match=r"has nothing held-out: the test split of .* is empty"):
         data.load(tmp_path, "held-out")
+
+
+def test_all_is_every_split():
+    parts = [data.digits(split) for split in ("train", "validation", "test")]
+    assert torch.equal(data.load("digits", "all").all(), torch.cat([part.all() for part in parts]))
+
+
+def test_a_fault_in_one_split_is_not_taken_for_an_absent_split(tmp_path):
+    for name in ("train/a.png", "test/b.png"):
+        paint(tmp_path / name, 9)
+    (tmp_path / "validation").mkdir()
+    (tmp_path / "validation/c.png").write_text("no picture")
+    with pytest.raises(InputError, match=r"none of 1 pictures can be read; the first: .*c\.png"):
+        data.load(tmp_path, "held-out")
+
+
+def test_splits_of_several_shapes_are_not_joined():
+    grey, colour = (Dataset(torch.zeros(2, c, 4, 5), data.digits().card) for c in (1, 3))
+    with pytest.raises(InputError, match=r"several shapes .*: 1x4x5, 3x4x5; .* \(--size"):
+        joined([grey, colour])
+
+
+@pytest.mark.parametrize("source", ["digits", "."])
+def test_unknown_split_names_all_that_load_takes(source):
+    known = r"known: all, held-out, test, train, validation"
+    with pytest.raises(InputError, match=rf'unknown split "held_out"; did you mean .*{known}'):
+        data.load(source, "held_out")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("digits", ("digits", "")),
+        ("my:folder:held-out", ("my:folder", "held-out")),
+        ("hf:owner/name:test", ("hf:owner/name", "test")),
+        ("hf:train", ("hf:train", "")),
+        (":train", (":train", "")),
+        ("C:\\mine", ("C:\\mine", "")),
+    ],
+)
+def test_source_and_split(text, found):
+    assert data.source_and_split(text) == found
 
 
 @pytest.mark.parametrize(
@@ -370,6 +413,29 @@ def test_what_the_hub_refuses(monkeypatch, load_dataset, message):
     with pytest.raises(InputError, match=message) as caught:
         data.load("hf:owner/name")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (KeyError("validation"), None),
+        (ValueError('Unknown split "validation". Should be one of [...]'), None),
+        (ConnectionError("no route"), "no route"),
+        (KeyError("builder"), "builder"),
+    ],
+)
+def test_held_out_of_a_hub_without_validation(monkeypatch, error, message):
+    def load_dataset(name, split):
+        if split == "validation":
+            raise error
+        return FakeTable({"image": [Image.new("L", (4, 4))]})
+
+    fake_hub(monkeypatch, load_dataset)
+    if message is None:
+        assert len(data.load("hf:owner/name", "held-out")) == 1
+        return
+    with pytest.raises(InputError, match=message):
+        data.load("hf:owner/name", "held-out")
 
 
 def test_hub_without_its_extra(monkeypatch):

@@ -14,7 +14,7 @@ from PIL import Image
 
 from gouache import data, image
 from gouache.check import InputError
-from gouache.data import _cache
+from gouache.data import _cache, _folder
 
 SPLITS = ("train", "validation", "test")
 
@@ -115,7 +115,9 @@ def test_very_few_pictures_are_all_of_train(tmp_path, count):
     for fraction in (0.0, 0.5, 0.89):
         assert len(data.folder(tmp_path, validation=fraction)) >= 1
     assert len(data.folder(tmp_path, validation=0.999, test=0.0)) == count
-    with pytest.raises(InputError, match=rf"is empty \({count} pictures\); add pictures, pass"):
+    with pytest.raises(
+        InputError, match=rf"is empty \({count} pictures\); add pictures, or take all"
+    ):
         data.folder(tmp_path, "validation", validation=0.999, test=0.0)
     assert len(data.folder(tmp_path, "all")) == count
 
@@ -150,6 +152,51 @@ def test_channels(tmp_path):
     paint(tmp_path / "2.png", mode="RGB")
     assert data.folder(tmp_path, "all").shape == (3, 5, 6)
     assert data.folder(tmp_path, "all", channels=1).shape == (1, 5, 6)
+
+
+def test_one_colour_picture_in_any_split_makes_all_splits_colour(tmp_path):
+    for k in range(40):
+        paint(tmp_path / f"{k:02}.png", k, mode="L")
+    grey = {split: data.folder(tmp_path, split) for split in SPLITS}
+    assert {ds.shape for ds in grey.values()} == {(1, 5, 6)}
+    test = int(grey["test"].images[0, 0, 0, 0])
+    paint(tmp_path / f"{test:02}.png", test, mode="RGB")
+    colour = {split: data.folder(tmp_path, split) for split in SPLITS}
+    assert {ds.shape for ds in colour.values()} == {(3, 5, 6)}
+    assert (colour["train"].images == grey["train"].images).all()
+    assert len(data.load(tmp_path, "held-out")) == len(grey["test"]) + len(grey["validation"])
+
+
+def test_sizes_must_agree_in_all_splits(tmp_path):
+    paint(tmp_path / "train/a.png")
+    paint(tmp_path / "test/b.png", size=(6, 7))
+    with pytest.raises(InputError, match="have 2 sizes, from 5x6 to 7x6; pass a size"):
+        data.folder(tmp_path, "train")
+
+
+def test_heads_are_read_once_while_files_stay_as_they_are(tmp_path, monkeypatch):
+    for k in range(3):
+        paint(tmp_path / f"{k}.png", k)
+    data.folder(tmp_path, "all")
+    read = []
+    header = _folder._decode.header
+    monkeypatch.setattr(_folder._decode, "header", lambda file: read.append(file) or header(file))
+    data.folder(tmp_path, "all", size=4)
+    assert read == []
+    paint(tmp_path / "1.png", 1, size=(9, 8))
+    os.utime(tmp_path / "1.png", ns=(1, 1))
+    assert data.shortest_side(tmp_path) == 5
+    assert [file.name for file in read] == ["1.png"]
+
+
+def test_shortest_side_refuses_what_is_too_small(tmp_path):
+    paint(tmp_path / "large.png", size=(30, 20))
+    assert data.shortest_side(tmp_path, least=20) == 20
+    paint(tmp_path / "sub/tiny.png", size=(40, 5))
+    assert data.shortest_side(tmp_path) == 5
+    message = r"sub/tiny\.png of .* has only 40x5 pixels.*; pass a size, say 32 \(--size 32\)"
+    with pytest.raises(InputError, match=message):
+        data.shortest_side(tmp_path, least=8)
 
 
 def test_orientation_counts_for_the_common_size(tmp_path):

@@ -76,8 +76,11 @@ class _Bar:
 
     def show(self, step: Step) -> None:
         if self.begin is None:
-            images = len(self.plan.dataset)
-            say(f"training {self.plan.recipe}: {self.plan.train.steps} steps on {images} images")
+            images, (channels, height, width) = len(self.plan.dataset), self.plan.dataset.shape
+            say(
+                f"training {self.plan.recipe}: {self.plan.train.steps} steps on {images} images of "
+                f"{width}x{height} pixels in {'grey' if channels == 1 else 'colour'}"
+            )
             self.begin = step
         loss = " ".join(f"{value:.4f}" for value in step.losses.values())
         speed = self._speed(step)

@@ -9,6 +9,7 @@ from ._hub import hub as hub
 from ._load import is_folder as is_folder
 from ._load import load as load
 from ._load import resolve as resolve
+from ._load import source_and_split as source_and_split
 from ._photos import photos as photos
 from ._shapes import shapes as shapes
 from ._textures import textures as textures

@@ -7,11 +7,13 @@ so that of two processes that decode at once the slower finds the work done.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,6 +28,7 @@ from gouache.check import InputError
 from ._fit import Fit, fit_to
 
 ROWS, INDEX = "images.u8", "index.json"
+PARTIAL, STALE = ".partial-", 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,8 @@ def write(key: str, files: list[Path], shape: tuple[int, int, int], fit: Fit) ->
         InputError: no file can be read, or the cache cannot be written.
     """
     parent = check.folder(cache_folder() / "folders")
-    temporary = Path(tempfile.mkdtemp(dir=parent, prefix=".partial-"))
+    _drop_stale(parent)
+    temporary = Path(tempfile.mkdtemp(dir=parent, prefix=PARTIAL))
     try:
         _decode(temporary, files, shape, fit)
         _publish(temporary, parent / key)
@@ -88,6 +92,15 @@ def write(key: str, files: list[Path], shape: tuple[int, int, int], fit: Fit) ->
     if found is None:
         raise InputError(f"the cache {parent} changes as it is read; set GOUACHE_CACHE elsewhere")
     return found
+
+
+def _drop_stale(parent: Path) -> None:
+    """Remove what processes that were killed more than a day ago left half decoded."""
+    for place in parent.glob(f"{PARTIAL}*"):
+        with contextlib.suppress(OSError):
+            newest = max(path.stat().st_mtime for path in (place, *place.iterdir()))
+            if newest < time.time() - STALE:
+                shutil.rmtree(place)
 
 
 def _decode(place: Path, files: list[Path], shape: tuple[int, int, int], fit: Fit) -> None:

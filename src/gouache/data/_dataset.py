@@ -24,6 +24,10 @@ SPLITS = ("train", "validation", "test")
 Size: TypeAlias = int | tuple[int, int] | None
 
 
+class EmptySplit(InputError):
+    """A split has no image, or there is no such split; what joins several splits goes on."""
+
+
 @dataclass(frozen=True)
 class Card:
     """Where images come from, and what they are.
@@ -158,10 +162,21 @@ def split_name(split: str) -> str:
 
 
 def joined(parts: Sequence[Dataset]) -> Dataset:
-    """Return several splits of one source as one data set, held in memory."""
+    """Return several splits of one source as one data set, held in memory.
+
+    Raises:
+        InputError: their images have several shapes.
+    """
     first = parts[0]
     if len(parts) == 1:
         return first
+    shapes = {part.shape: "x".join(map(str, part.shape)) for part in parts}
+    if len(shapes) > 1:
+        raise InputError(
+            f"the splits of {first.card.name} have images of several shapes "
+            f"(channels, height, width): {', '.join(shapes.values())}; take one split alone, or "
+            "make them alike in colour and pass a size (--size on the command line)"
+        )
     labels = [part.labels for part in parts if part.labels is not None]
     captions = [part.captions for part in parts if part.captions is not None]
     return replace(

@@ -11,7 +11,7 @@ import json
 import os
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +22,11 @@ from gouache.check import InputError
 from gouache.image import SUFFIXES, size_pair
 
 from . import _cache
-from ._dataset import SPLITS, Card, Dataset, Size
+from ._dataset import SPLITS, Card, Dataset, EmptySplit, Size
 from ._fit import FITS, Fit
 
 VERSION = 1
 CAPTIONS = "metadata.jsonl"
-
-
-@dataclass(frozen=True)
-class _Policy:
-    """How a folder's pictures become images of one shape."""
-
-    size: tuple[int, int] | None
-    fit: Fit
-    channels: int | None
 
 
 def folder(
@@ -60,10 +51,11 @@ def folder(
     Args:
         path: the folder.
         split: train, validation, test, or all.
-        size: (height, width) or one number; None if all pictures have one size already.
+        size: (height, width) or one number; None if all pictures of the folder have one size.
         fit: ``crop`` keeps the largest centred part of the wanted proportions, ``pad`` keeps the
             whole picture on white, ``stretch`` ignores proportions.
-        channels: 1 or 3; None is 3 if any picture has colour.
+        channels: 1 or 3; None is 3 if any picture of the folder, in whatever split, has
+            colour.
         validation: expected fraction of the pictures, in [0, 1).
         test: likewise. Very few pictures that would leave ``train`` empty are all ``train``.
 
@@ -85,10 +77,10 @@ def folder(
     check.choice(fit, "fit", FITS)
     if channels not in (None, 1, 3):
         raise InputError(f"channels must be 1, 3 or None, got {channels!r}")
-    policy = _Policy(None if size is None else size_pair(size), fit, channels)
+    pair = None if size is None else size_pair(size)
     everything = _found(root)
     files = _of_split(root, everything, split, validation, test)
-    decoded = _decoded(root, files, policy)
+    decoded = _decoded(root, files, _common(root, everything, pair, channels), fit)
     _warn(decoded.skipped, root)
     kept = [files[k] for k in decoded.kept]
     labels, classes = _labels(kept, everything, root)
@@ -106,16 +98,18 @@ def folder(
     return Dataset(decoded.rows, card, labels, classes, captions, skipped=decoded.skipped)
 
 
-def shortest_side(path: str | Path) -> int:
+def shortest_side(path: str | Path, *, least: int = 1) -> int:
     """Return the shortest side, in pixels, of all pictures below a folder.
 
     Only the heads of the files are read; files that cannot be read do not count.
 
     Args:
         path: the folder.
+        least: pixels that every side must have.
 
     Raises:
-        InputError: the folder is missing, empty, or without a picture that can be read.
+        InputError: the folder is missing, empty, or without a picture that can be read; a picture
+            with a side below ``least``.
 
     Example:
         >>> import tempfile, torch
@@ -127,7 +121,15 @@ def shortest_side(path: str | Path) -> int:
     """
     root = _root(path)
     files = _found(root)
-    return min(min(head[1:]) for head in _some_heads(files, root))
+    heads = _some_heads(files, root)
+    smallest = min(heads, key=lambda file: min(heads[file][1:]))
+    _, height, width = heads[smallest]
+    if min(height, width) < least:
+        raise InputError(
+            f"{_name(smallest, root)} of {root} has only {width}x{height} pixels, and all pictures "
+            "would be cut to its shortest side; pass a size, say 32 (--size 32), or remove it"
+        )
+    return min(height, width)
 
 
 def _root(path: str | Path) -> Path:
@@ -171,10 +173,10 @@ def _of_split(
     else:
         places = [_split_of(_name(file, root), validation, test) for file in files]
         places = places if "train" in places else ["train"] * len(files)
-        mend = 'add pictures, pass larger fractions, or take split="all"'
+        mend = f'add pictures, or take all of them: split="all", or {root.name}:all in a command'
     part = [file for file, place in zip(files, places, strict=True) if place == split]
     if not part:
-        raise InputError(f"the {split} split of {root} is empty ({len(files)} pictures); {mend}")
+        raise EmptySplit(f"the {split} split of {root} is empty ({len(files)} pictures); {mend}")
     return part
 
 
@@ -185,44 +187,51 @@ def _split_of(name: str, validation: float, test: float) -> str:
     return "test" if u < validation + test else "train"
 
 
-def _decoded(root: Path, files: list[Path], policy: _Policy) -> _cache.Decoded:
+def _decoded(
+    root: Path, files: list[Path], shape: tuple[int, int, int], fit: Fit
+) -> _cache.Decoded:
     """Return the pictures from the cache, or decode them into it."""
     stats = [(_name(f, root), s.st_size, s.st_mtime_ns) for f in files for s in (f.stat(),)]
-    shape = (policy.size, policy.fit, policy.channels)
-    text = json.dumps([VERSION, str(root), stats, shape])
+    text = json.dumps([VERSION, str(root), stats, fit, shape])
     key = hashlib.sha256(text.encode()).hexdigest()[:32]
-    return _cache.read(key) or _cache.write(key, files, _common(root, files, policy), policy.fit)
+    return _cache.read(key) or _cache.write(key, files, shape, fit)
 
 
-def _common(root: Path, files: list[Path], policy: _Policy) -> tuple[int, int, int]:
-    """Return the shape that every picture is to have, from the heads of the files if need be."""
-    if policy.size and policy.channels:
-        return (policy.channels, *policy.size)
-    heads = _some_heads(files, root)
+def _common(
+    root: Path, everything: list[Path], size: tuple[int, int] | None, channels: int | None
+) -> tuple[int, int, int]:
+    """Return the shape of every picture in every split, from the heads of all files if need be."""
+    if size and channels:
+        return (channels, *size)
+    heads = _some_heads(everything, root).values()
     sizes = {head[1:] for head in heads}
-    if not policy.size and len(sizes) > 1:
+    if not size and len(sizes) > 1:
         least, most = min(sizes), max(sizes)
         raise InputError(
             f"the pictures of {root} have {len(sizes)} sizes, from {least[0]}x{least[1]} to "
             f"{most[0]}x{most[1]}; pass a size, say 64"
         )
-    height, width = policy.size or sizes.pop()
-    return policy.channels or max(head[0] for head in heads), height, width
+    height, width = size or sizes.pop()
+    return channels or max(head[0] for head in heads), height, width
 
 
-def _some_heads(files: list[Path], root: Path) -> list[tuple[int, int, int]]:
-    heads = list(_heads(files))
-    if not heads:
+def _some_heads(files: list[Path], root: Path) -> dict[Path, tuple[int, int, int]]:
+    """Return (C, H, W) of every file that can be read."""
+    stats = ((file, file.stat()) for file in files)
+    heads = {file: _head(file, s.st_size, s.st_mtime_ns) for file, s in stats}
+    readable = {file: head for file, head in heads.items() if head}
+    if not readable:
         raise InputError(f"none of the {len(files)} pictures of {root} can be read")
-    return heads
+    return readable
 
 
-def _heads(files: list[Path]) -> Iterator[tuple[int, int, int]]:
-    for file in files:
-        try:
-            yield _decode.header(file)
-        except InputError:
-            continue
+@lru_cache(maxsize=1 << 18)
+def _head(file: Path, size: int, changed: int) -> tuple[int, int, int] | None:
+    """Read a head once for as long as a file has this size and time; None if it cannot be read."""
+    try:
+        return _decode.header(file)
+    except InputError:
+        return None
 
 
 def _warn(skipped: tuple[str, ...], root: Path) -> None:

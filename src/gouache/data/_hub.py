@@ -11,7 +11,7 @@ from gouache import check
 from gouache.check import InputError
 from gouache.image import as_tensor, size_pair
 
-from ._dataset import Card, Dataset, Size
+from ._dataset import Card, Dataset, EmptySplit, Size
 from ._fit import FITS, Fit, fit_to
 
 
@@ -78,7 +78,8 @@ def _table(name: str, split: str) -> Any:
         return datasets.load_dataset(name, split=split)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).partition("\n")[0]
-        raise InputError(
+        absent = error.args == (split,) or reason.startswith("Unknown split")
+        raise (EmptySplit if absent else InputError)(
             f"cannot load hf:{name}, split {split} ({type(error).__name__}: {reason}); check its "
             "name and splits on the hub and the network, or load a folder of pictures instead"
         ) from None
@@ -101,7 +102,7 @@ def _common(
     """Return the shape that every picture is to have."""
     sizes = {(int(p.shape[1]), int(p.shape[2])) for p in pictures}
     if not pictures:
-        raise InputError(f"hf:{name} is empty in this split")
+        raise EmptySplit(f"hf:{name} is empty in this split")
     if size is None and len(sizes) > 1:
         raise InputError(f"the pictures of hf:{name} have {len(sizes)} sizes; pass a size, say 64")
     height, width = sizes.pop() if size is None else size_pair(size)

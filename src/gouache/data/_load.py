@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gouache import registry
+from gouache import check, registry
 from gouache.check import InputError
 
-from ._dataset import SPLITS, Dataset, Size, joined
+from ._dataset import SPLITS, Dataset, EmptySplit, Size, joined
 from ._folder import folder
 from ._hub import hub
+
+TOGETHER = {"held-out": SPLITS[1:], "all": SPLITS}
 
 
 def load(source: str | Path, split: str = "train", *, size: Size = None) -> Dataset:
@@ -19,12 +21,12 @@ def load(source: str | Path, split: str = "train", *, size: Size = None) -> Data
         source: the name of a bundled source (``digits``, ``faces``, ``photos``, ``textures``,
             ``shapes``); the path of a folder, with ``./`` before a name that is also a bundled
             one; or ``hf:OWNER/NAME`` for the Hugging Face hub.
-        split: train, validation or test; ``held-out`` is the last two together, or the one that
-            there is; for a folder also ``all``.
+        split: train, validation or test; ``held-out`` is the last two together, ``all`` all three
+            (or those that there are); for the hub also its own name of a split.
         size: (height, width) or one number; None keeps the source's own.
 
     Raises:
-        InputError: no such source (a near miss is named), or nothing in this split.
+        InputError: no such source or split (a near miss is named), or nothing in this split.
 
     Example:
         >>> from gouache import data
@@ -32,18 +34,37 @@ def load(source: str | Path, split: str = "train", *, size: Size = None) -> Data
         (1, 16, 16)
     """
     word = str(source)
-    if split == "held-out":
-        return joined(_held_out(word, size))
-    if word.startswith("hf:"):
-        return hub(word.removeprefix("hf:"), split, size=size)
-    if is_folder(word):
+    of_hub, of_folder = word.startswith("hf:"), is_folder(word)
+    if not of_hub:
+        check.choice(split, "split", (*SPLITS, *TOGETHER))
+    if of_folder and split != "held-out":
         return folder(word, split, size=size)
+    if split in TOGETHER:
+        return joined(_parts(word, split, size))
+    if of_hub:
+        return hub(word.removeprefix("hf:"), split, size=size)
     try:
         return registry.find("data", word)(split, size=size)
     except InputError as error:
         if str(error).startswith("unknown data"):
             raise InputError(f"{error}; a folder's path and hf:OWNER/NAME also serve") from None
         raise
+
+
+def source_and_split(text: str) -> tuple[str, str]:
+    """Return the source and the split that one word names; without a split it is empty.
+
+    Args:
+        text: a source, perhaps with a split that :func:`load` takes of any source.
+
+    Example:
+        >>> from gouache.data import source_and_split
+        >>> source_and_split("digits:held-out"), source_and_split("hf:mnist")
+        (('digits', 'held-out'), ('hf:mnist', ''))
+    """
+    source, _, split = text.rpartition(":")
+    named = source not in ("", "hf") and split in (*SPLITS, *TOGETHER)
+    return (source, split) if named else (text, "")
 
 
 def resolve(source: str | Path) -> str:
@@ -84,14 +105,14 @@ def is_folder(source: str | Path) -> bool:
     return path.exists() or word != path.name
 
 
-def _held_out(source: str, size: Size) -> list[Dataset]:
-    """Return the splits validation and test, or the one that there is."""
-    found, reasons = list[Dataset](), list[str]()
-    for split in SPLITS[1:]:
+def _parts(source: str, split: str, size: Size) -> list[Dataset]:
+    """Return the splits that make up ``split``, or those of them that there are."""
+    found, reason = list[Dataset](), ""
+    for name in TOGETHER[split]:
         try:
-            found.append(load(source, split, size=size))
-        except InputError as error:
-            reasons.append(str(error))
+            found.append(load(source, name, size=size))
+        except EmptySplit as error:
+            reason = str(error)
     if not found:
-        raise InputError(f"nothing is held out of {source}: {reasons[-1]}")
+        raise EmptySplit(f"{source} has nothing {split}: {reason}")
     return found

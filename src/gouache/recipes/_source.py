@@ -7,7 +7,7 @@ from pathlib import Path
 from gouache import data
 from gouache.data import Dataset
 
-LARGEST = 64
+SMALLEST, LARGEST = 8, 64
 
 
 def settle(source: str, size: int | None) -> tuple[str, int | None, Dataset]:
@@ -15,8 +15,11 @@ def settle(source: str, size: int | None) -> tuple[str, int | None, Dataset]:
 
     A folder's path becomes absolute. Its pictures are cut to their shortest side, at most 64,
     unless a size is asked for; other sources have a size of their own.
+
+    Raises:
+        InputError: no such data; no size, and a picture with a side below 8 pixels.
     """
     source = data.resolve(source)
     if size is None and Path(source).is_absolute():
-        size = min(LARGEST, data.shortest_side(source))
+        size = min(LARGEST, data.shortest_side(source, least=SMALLEST))
     return source, size, data.load(source, "train", size=size)
