@@ -6,7 +6,7 @@ Functions here raise :class:`InputError`, return the checked value, and never co
 from __future__ import annotations
 
 import difflib
-import math
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -71,8 +71,8 @@ def sigma(value: float, name: str = "sigma") -> float:
 def between(value: float, name: str, low: float | None = None, high: float | None = None) -> float:
     """Check low <= value <= high, either bound optional, and that it is a finite number."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not math.isfinite(value):
-        raise InputError(f"{name} must be a finite number, got {value!r}")
+    if not number or not abs(value) <= sys.float_info.max:
+        raise InputError(f"{name} must be a finite number, got {_told(value)}")
     if (low is not None and value < low) or (high is not None and value > high):
         bounds = f"at least {low}" if high is None else f"in [{low}, {high}]"
         bounds = f"at most {high}" if low is None else bounds
@@ -84,7 +84,16 @@ def count(value: int, name: str, low: int = 1, high: int | None = None) -> int:
     """Check a whole number with low <= value <= high."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise InputError(f"{name} must be a whole number, got {value!r}")
+    if value.bit_length() > 63:
+        raise InputError(f"{name} must be a whole number of at most 63 bits, got {_told(value)}")
     return int(between(value, name, low, high))
+
+
+def _told(value: object) -> str:
+    """Return a value as written, but for whole numbers that would fill the screen."""
+    if isinstance(value, int) and value.bit_length() > 63:
+        return f"one of {value.bit_length()} bits"
+    return repr(value)
 
 
 def choice(value: str, name: str, options: Iterable[str]) -> str:
@@ -124,7 +133,7 @@ def new_folder(path: str | Path) -> Path:
         raise InputError(f"{path} is a file; name a folder")
     if path.is_dir() and any(path.iterdir()):
         raise InputError(f"{path} holds files already; name a new or an empty folder")
-    return _under_writable(path)
+    return _writable(path) if path.is_dir() else _under_writable(path)
 
 
 def folder(path: str | Path) -> Path:

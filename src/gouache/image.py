@@ -165,7 +165,7 @@ def grid(
 
     Args:
         images: ``(N, C, H, W)`` in [0, 1].
-        columns: K; by default the least with K^2 >= N.
+        columns: K, but no more than N; by default the least with K^2 >= N.
         pad: pixels between and around the images.
         scale: s, how many times each pixel is repeated in both directions.
         background: grey level of the padding and of empty places.
@@ -177,7 +177,8 @@ def grid(
     """
     images = check.images(images)
     n, c, h, w = images.shape
-    columns = check.count(columns, "columns") if columns else math.ceil(math.sqrt(n))
+    most = math.ceil(math.sqrt(n)) if columns is None else check.count(columns, "columns")
+    columns = min(n, most)
     check.count(pad, "pad", 0)
     images = images.repeat_interleave(check.count(scale, "scale"), -1).repeat_interleave(scale, -2)
     rows, h, w = math.ceil(n / columns), h * scale + pad, w * scale + pad

@@ -29,12 +29,20 @@ ROLES = ("generate", "features")
 
 
 def save(model: nn.Module, folder: str | Path, weights: Mapping[str, Tensor] | None = None) -> None:
-    """Write ``model`` (or other ``weights`` of it, an average say) into ``folder``."""
+    """Write ``model`` (or other ``weights`` of it, an average say) into ``folder``.
+
+    The configuration is written last: see :func:`is_saved`.
+    """
     folder = writable_folder(folder)
     config: Any = model.config
     content = {"model": type(model).__name__, "config": dataclasses.asdict(config)}
     write_tensors(dict(model.state_dict() if weights is None else weights), folder / WEIGHTS)
     write_text(json.dumps(content, indent=2) + "\n", folder / CONFIG)
+
+
+def is_saved(folder: str | Path) -> bool:
+    """Tell whether :func:`save` came to its end in ``folder``."""
+    return (Path(folder) / CONFIG).is_file()
 
 
 def load(folder: str | Path) -> nn.Module:
@@ -92,7 +100,7 @@ def read_json(file: str | Path) -> Any:
     file = existing(file, "file")
     try:
         return json.loads(file.read_text("utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # of a number of many digits, a deep nest too
         raise InputError(f"{file} is not JSON: {error}") from None
 
 

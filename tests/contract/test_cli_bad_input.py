@@ -7,9 +7,10 @@ import shutil
 import pytest
 import torch
 
-from gouache import image
+from gouache import image, samples
 
 # Each case: the command (RUN is a whole run, BARE one without classes), and what the line says.
+HUGE = "9" * 310
 CASES = {
     "no such verb": ("paint", "No such command 'paint'"),
     "no argument": ("train", "Missing argument"),
@@ -29,6 +30,9 @@ CASES = {
     "unknown target": ("train digits_diffusion target=edn", 'did you mean "edm"'),
     "unknown decay": ("train digits_diffusion decay=linear", "decay must be"),
     "unknown device": ("train digits_diffusion --device gpu", 'unknown device "gpu"'),
+    "device of Apple's": ("train digits_diffusion --device mps", 'unknown device "mps"'),
+    "demo on no device": ("demo --quick --out run --device gpu", 'unknown device "gpu"'),
+    "report on no device": ("report RUN --device gpu", 'unknown device "gpu"'),
     "several processes": ("train digits_diffusion devices=2 strategy=ddp", "needs --out"),
     "unknown data": ("train diffusion --data digit", 'did you mean "digits"'),
     "empty folder": ("train diffusion --data empty", "holds no picture"),
@@ -46,9 +50,20 @@ CASES = {
     "file for a run": ("sample file.txt out", "neither a run nor a saved model"),
     "empty run": ("sample empty out", "neither a run nor a saved model"),
     "no images": ("sample RUN out -n 0", "n must be"),
+    "too many images": (f"sample RUN out -n {HUGE}", "n must be a whole number of at most 63 bits"),
+    "too many steps": (f"train digits_diffusion steps={HUGE}", "steps must be a whole number of"),
+    "too high a rate": (f"train digits_diffusion lr={HUGE}", "lr must be a finite number"),
+    "too long a decay": (f"train digits_diffusion ema={HUGE}", "ema must be a finite number"),
+    "no levels": ("train digits_diffusion widths= blocks= attention=", "one entry a level"),
+    "p_mean of nothing": ("train digits_diffusion p_mean=nan", "p_mean must be a finite number"),
+    "sigma_max of nothing": ("train digits_diffusion sigma_max=nan", "sigma_max must be"),
+    "nested setting": (f"train digits_diffusion attention=1,{'[1,' * 9999}", "attention must be"),
     "word for n": ("sample RUN out -n many", "'-n'"),
     "condition too high": ("sample RUN out --condition 10", "condition must be in [0, 9]"),
     "condition too low": ("sample RUN out --condition=-1", "condition must be in [0, 9]"),
+    "two minus signs": ("sample RUN out --condition=--3", 'unknown class "--3"'),
+    "no such number": ("sample RUN out --condition=-", 'unknown class "-"'),
+    "huge class": (f"sample RUN out --condition {HUGE}", 'unknown class "999'),
     "unknown class": ("sample RUN out --condition cat", 'unknown class "cat"'),
     "no classes": ("sample BARE out --condition 3", "has no classes"),
     "unknown sampler": ("sample RUN out --sampler dimm", 'did you mean "ddim"'),
@@ -137,11 +152,39 @@ def test_mistake(call, tiny_run, bare_run, place, name):
     refuse(call, words, saying, place, tiny_run)
 
 
-@pytest.mark.parametrize("words", ["--device cuda", "accelerator=cuda"])
-def test_absent_device(call, place, monkeypatch, words):
+@pytest.mark.parametrize(
+    "words",
+    [
+        "train digits_diffusion --device cuda --out run",
+        "train digits_diffusion accelerator=cuda --out run",
+        "sample digits-diffusion out --device cuda",
+        "demo --quick --device cuda --out run",
+        "report RUN --device cuda",
+    ],
+)
+def test_absent_device(call, place, tiny_run, monkeypatch, words):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    words = ("train", "digits_diffusion", *words.split(), "--out", "run")
-    refuse(call, words, "no cuda device; pass --device cpu", place)
+    words = words.replace("RUN", str(tiny_run)).split()
+    refuse(call, words, "no cuda device; pass --device cpu", place, tiny_run)
+
+
+def no_memory_of_ours(*_, **__):
+    raise MemoryError
+
+
+def no_memory_of_torch(*_, **__):
+    torch.empty(1 << 55, dtype=torch.uint8)
+
+
+def no_such_size(*_, **__):
+    torch.empty(1 << 40, 1 << 40)
+
+
+@pytest.mark.parametrize("fault", [no_memory_of_ours, no_memory_of_torch, no_such_size])
+def test_too_little_memory(call, tiny_run, place, monkeypatch, fault):
+    monkeypatch.setattr(samples, "draw", fault)
+    words = ("sample", tiny_run, "out", "-n", "100000")
+    refuse(call, words, "not enough memory for what was asked; ask for less", place)
 
 
 def test_run_that_cannot_take_its_first_step_leaves_nothing(call, place, monkeypatch):
@@ -172,6 +215,45 @@ def test_corrupt_run_json(call, broken, place, verb, text):
         "train": ("train", "digits_diffusion", "--resume", "--out", broken),
     }
     refuse(call, words[verb], "run.json", place)
+
+
+@pytest.mark.parametrize(
+    ("changes", "saying"),
+    [
+        ({"versions": None}, "not what a run wrote"),
+        ({"classes": None}, "not what a run wrote"),
+        ({"train": {"betas": None}}, "run.json"),
+        ({"train": {"steps": int(HUGE)}}, "steps must be"),
+        ({"train": {"stps": 3}}, 'did you mean "steps"'),
+        ({"recipe": "nothing"}, 'unknown recipe "nothing"'),
+        ({"data": "nothing"}, 'unknown data "nothing"'),
+        ({"changed": {"stps": "3"}}, 'did you mean "steps"'),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("verb", ["report", "train"])
+def test_run_json_of_other_content(call, broken, place, verb, changes, saying):
+    content = json.loads((broken / "run.json").read_text())
+    (broken / "run.json").write_text(json.dumps(content | changes))
+    words = {
+        "report": ("report", broken),
+        "train": ("train", "digits_diffusion", "--resume", "--out", broken),
+    }
+    refuse(call, words[verb], saying, place)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "9" * 5000])
+def test_json_that_python_refuses(call, broken, place, text):
+    (broken / "run.json").write_text(text)
+    refuse(call, ("sample", broken, "out"), "is not JSON", place)
+
+
+def test_model_of_another_run_in_run_json(call, broken, place):
+    shutil.rmtree(broken / "model")
+    content = json.loads((broken / "run.json").read_text())
+    content["model"]["config"]["widths"] = [16, 16]
+    (broken / "run.json").write_text(json.dumps(content))
+    refuse(call, ("sample", broken, "out"), "does not fit the model of", place)
 
 
 def test_pickle_in_place_of_weights(call, broken, place):

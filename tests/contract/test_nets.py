@@ -77,10 +77,13 @@ def attention_by_hand(module, x):
     return x + module.out(out.view(B, C, H, W))
 
 
-@pytest.mark.parametrize(("width", "head"), [(8, 32), (16, 8), (32, 8)])
-def test_attention_is_its_formula(width, head):
+@pytest.mark.parametrize(
+    ("width", "head", "heads"),
+    [(8, 32, 1), (16, 8, 2), (32, 8, 4), (104, 32, 2), (40, 16, 2), (7, 2, 1)],
+)
+def test_attention_is_its_formula(width, head, heads):
     module, x = shaken(nets.SelfAttention(width, head)), normal(2, width, 3, 2)
-    assert module.heads == max(1, width // head)
+    assert module.heads == heads
     result = module(x)
     assert torch.allclose(result.double(), attention_by_hand(module, x), atol=1e-5)
 
@@ -131,6 +134,25 @@ def test_dropout_acts_in_training_alone():
     assert torch.equal(block.eval()(x, c), block(x, c))
     torch.manual_seed(0)
     assert not torch.equal(block.train()(x, c), block(x, c))
+
+
+def channels_seen(block):
+    """Return what the second convolution is given, ``(B, C, H W)``."""
+    seen = []
+    block.conv2.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].flatten(2)))
+    block(normal(40, 8, 5, 5), normal(40, 12, seed=1))
+    return seen[0]
+
+
+def test_dropout_leaves_out_whole_channels():
+    torch.manual_seed(0)
+    block = shaken(nets.ResBlock(8, 32, 12, dropout=0.25))
+    kept, whole = channels_seen(block.train()), channels_seen(block.eval())
+    gone = (kept == 0).all(2)
+    assert torch.equal((kept == 0).any(2), gone), "a channel is left out whole or not at all"
+    assert float(gone.float().mean()) == pytest.approx(0.25, abs=0.05)  # 4 deviations of 1280
+    assert torch.allclose(kept[~gone], whole[~gone] / 0.75)
+    assert not (whole == 0).any()
 
 
 def test_no_label_is_the_label_minus_one():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ._options import Threads, using
+from ._options import Device, Threads, device_name, using
 from ._report import PAGE
 from ._screen import Clock, say, table
 
@@ -27,6 +27,7 @@ def demo(
     quick: Annotated[
         bool, typer.Option("--quick", help="A few seconds of training: worse digits, same tour.")
     ] = False,
+    device: Device = None,
     threads: Threads = THREADS,
 ) -> None:
     """Train a diffusion model on real handwriting, sample it, judge it, and write a report.
@@ -41,15 +42,19 @@ def demo(
 
     from . import _live
 
-    clock, start = Clock(), time.perf_counter()
+    clock, start, where = Clock(), time.perf_counter(), device_name(device)
+    settings = {"seed": str(seed), **(QUICK if quick else {})}
+    settings |= {"accelerator": where} if device else {}
     with using(threads):
-        plan = recipes.digits_diffusion().override({"seed": str(seed), **(QUICK if quick else {})})
+        plan = recipes.digits_diffusion().override(settings)
         try:
             _train(plan, out, clock)
         except KeyboardInterrupt:
-            _live.interrupted(out, lambda: _again(out, seed, quick, threads))
+            _live.interrupted(out, lambda: _again(out, seed, quick, device, threads))
             raise
-        made = report.write(out, out / PAGE, n=200 if quick else 1000, seed=seed, stage=clock.part)
+        made = report.write(
+            out, out / PAGE, n=200 if quick else 1000, seed=seed, device=where, stage=clock.part
+        )
     clock.add("in all", time.perf_counter() - start)
     table(measure.table(made.scores), "What the samples are worth")
     table([["part", "seconds"], *([k, f"{v:.1f}"] for k, v in clock.seconds.items())])
@@ -57,10 +62,11 @@ def demo(
     typer.echo(out / PAGE)
 
 
-def _again(out: Path, seed: int, quick: bool, threads: int | None) -> str:
+def _again(out: Path, seed: int, quick: bool, device: str | None, threads: int | None) -> str:
     """Return the command that goes on with this tour."""
     words = ["gouache", "demo", "--out", str(out), "--seed", str(seed)]
     words += ["--quick"] if quick else []
+    words += ["--device", device] if device else []
     return shlex.join([*words, *(["--threads", str(threads)] if threads else [])])
 
 

@@ -74,7 +74,7 @@ def _devices() -> Found:
     import torch
 
     found = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
-    found += ["Apple GPU (mps)"] if torch.backends.mps.is_available() else []
+    found += ["Apple GPU (mps, not used)"] if torch.backends.mps.is_available() else []
     yield "GPUs", ", ".join(found) or "none: everything runs on the processor", True
 
 

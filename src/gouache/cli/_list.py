@@ -50,4 +50,4 @@ def _weights() -> list[list[str]]:
 
     cards = sorted((ROOT / "weights").glob("*/card.json"))
     rows = [(file.parent.name, json.loads(file.read_text("utf-8"))) for file in cards]
-    return [[name, str(card.get("command", ""))] for name, card in rows]
+    return [[name, str(card["title"])] for name, card in rows]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ._options import Seed, Threads, using
+from ._options import Device, Seed, Threads, device_name, using
 from ._screen import Clock, say
 
 PAGE = "report.html"
@@ -20,6 +20,7 @@ def report(
         int | None, typer.Option("-n", "--n", help="How many images to draw and judge.")
     ] = None,
     seed: Seed = 0,
+    device: Device = None,
     threads: Threads = None,
 ) -> None:
     """Draw from a run, judge what was drawn, and write one self-contained HTML page.
@@ -28,8 +29,8 @@ def report(
     """
     from gouache import report as reports
 
-    clock, page = Clock(), out or run / PAGE
+    clock, page, where = Clock(), out or run / PAGE, device_name(device)
     with using(threads):
-        reports.write(run, page, n=n, seed=seed, stage=clock.part)
+        reports.write(run, page, n=n, seed=seed, device=where, stage=clock.part)
     say(", ".join(f"{name} {seconds:.1f} s" for name, seconds in clock.seconds.items()))
     typer.echo(page)

@@ -26,6 +26,13 @@ from ._screen import say
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 INTERRUPTED, USAGE = 130, 2
+# What torch says when it cannot have memory: on a processor, on a GPU, and of more than 2^63 bytes.
+TOO_LARGE = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "Storage size calculation overflowed",
+)
 # What click raises for a mistake in the arguments; typer carries a click of its own since 0.26.
 ClickException: Any = typer.BadParameter.__mro__[2]
 
@@ -91,10 +98,26 @@ def _refuse(error: Exception, text: str) -> int:
 def _is_users(error: Exception) -> bool:
     """Tell whether this is a mistake of the user: bad input, or what the system refuses."""
     check = sys.modules.get("gouache.check")
-    return isinstance(error, OSError) or (check is not None and isinstance(error, check.InputError))
+    return (
+        isinstance(error, OSError)
+        or (check is not None and isinstance(error, check.InputError))
+        or _is_memory(error)
+    )
+
+
+def _is_memory(error: Exception) -> bool:
+    """Tell whether memory ran out; of torch's errors only the text tells."""
+    if isinstance(error, RuntimeError):
+        return any(words in str(error) for words in TOO_LARGE)
+    return isinstance(error, MemoryError)
 
 
 def _told(error: Exception) -> str:
+    if _is_memory(error):
+        return (
+            "not enough memory for what was asked; ask for less: a smaller --size, -n or batch, or "
+            "narrower widths"
+        )
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}"

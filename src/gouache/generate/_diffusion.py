@@ -74,9 +74,11 @@ class DiffusionConfig:
     sample_steps: int = 16
 
     def __post_init__(self) -> None:
-        if len(self.shape) != 3 or min(self.shape) < 1:
-            raise check.InputError(f"shape must be (C, H, W), each at least 1, got {self.shape}")
-        if not len(self.widths) == len(self.blocks) == len(self.attention):
+        if len(self.shape) != 3:
+            raise check.InputError(f"shape must be (C, H, W), got {self.shape}")
+        for side in self.shape:
+            check.count(side, "shape (C, H, W)")
+        if not 0 < len(self.widths) == len(self.blocks) == len(self.attention):
             raise check.InputError(
                 "widths, blocks and attention must have one entry a level, got "
                 f"{self.widths}, {self.blocks}, {self.attention}"
@@ -91,9 +93,10 @@ class DiffusionConfig:
         check.between(self.label_dropout, "label_dropout", 0, 1)
         check.choice(self.target, "target", registry.names("target"))
         check.choice(self.sampler, "sampler", registry.names("sampler"))
-        check.between(self.p_std, "p_std", 0)
+        check.between(self.p_mean, "p_mean", -10, 10)
+        check.between(self.p_std, "p_std", 0, 10)
+        check.between(self.sigma_max, "sigma_max", 0.1, 1e4)
         check.between(self.sigma_min, "sigma_min", 1e-6, self.sigma_max)
-        check.between(self.sigma_max, "sigma_max", 0.1)
 
 
 @final

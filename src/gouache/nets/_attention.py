@@ -27,15 +27,17 @@ class SelfAttention(nn.Module):
     ``x + W_o attend(q, k, v)`` with q, k, v linear in GroupNorm(x); the output starts at zero.
 
     Args:
-        width: channels C, a multiple of ``head``.
-        head: channels a head.
+        width: channels C.
+        head: least channels a head, where C has as many: of the numbers of heads that divide C it
+            is the largest.
 
     Reference: Ho, Jain, Abbeel, "Denoising diffusion probabilistic models", 2020.
     """
 
     def __init__(self, width: int, head: int = 32) -> None:
         super().__init__()
-        self.heads = max(1, width // head)
+        most = max(1, width // head)
+        self.heads = next(heads for heads in range(most, 0, -1) if width % heads == 0)
         self.norm = GroupNorm(width)
         self.qkv = nn.Conv2d(width, 3 * width, 1)
         self.out = nn.Conv2d(width, width, 1)

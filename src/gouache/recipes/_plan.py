@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -89,26 +90,42 @@ def _parse(key: str, text: str, kind: Any) -> Any:
         source = json.dumps(text)
     try:
         value: Any = float(text) if kind is float else json.loads(source)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = text
     value = tuple(value) if isinstance(value, list) else value
-    if not _fits(value, kind):
+    if not fits(value, kind):
         raise check.InputError(f"{key} must be {_name(kind)}, got {text!r}")
     return value
 
 
-def _fits(value: Any, kind: Any) -> bool:
-    if typing.get_origin(kind) is typing.Literal:
-        return value in typing.get_args(kind)
-    if typing.get_origin(kind) is tuple:
-        count, inner = _entries(kind)
-        fits = isinstance(value, tuple) and count in (None, len(value))
-        return fits and all(_fits(v, inner) for v in value)
-    if kind is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    if kind is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, kind)
+def fits(value: Any, kind: Any) -> bool:
+    """Tell whether a value is of a kind, written as a type: ``list[int]``, ``str | None``."""
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if typing.is_typeddict(kind):
+        fields = typing.get_type_hints(kind)
+        whole = isinstance(value, dict) and value.keys() >= fields.keys()
+        return whole and all(fits(value[key], fields[key]) for key in fields)
+    if origin is typing.Literal:
+        return value in inner
+    if origin is types.UnionType:
+        return any(fits(value, one) for one in inner)
+    if origin is tuple:
+        count, one = _entries(kind)
+        whole = isinstance(value, tuple) and count in (None, len(value))
+        return whole and all(fits(v, one) for v in value)
+    if origin is list:
+        return isinstance(value, list) and all(fits(v, inner[0]) for v in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(fits(v, inner[1]) for v in value.values())
+    return _is_a(value, kind)
+
+
+def _is_a(value: Any, kind: Any) -> bool:
+    """Tell whether a value is of a plain type; true and false are no numbers."""
+    if kind in (int, float):
+        plain = (int, float) if kind is float else int
+        return isinstance(value, plain) and not isinstance(value, bool)
+    return kind is Any or isinstance(value, kind)
 
 
 def _entries(kind: Any) -> tuple[int | None, Any]:

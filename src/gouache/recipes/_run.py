@@ -16,19 +16,43 @@ import shlex
 import shutil
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 
 from gouache import check, pretrained, registry
 from gouache.check import InputError
-from gouache.train import Step, checkpoints, decisive, fit, load_average
+from gouache.train import Step, TrainConfig, checkpoints, decisive, fit, load_average
 
-from ._plan import Plan
+from ._plan import Plan, fits
 
 NAME = "run.json"
 MADE = (NAME, "log.jsonl", "tensorboard", "checkpoints")
-KEYS = {"recipe", "data", "size", "changed", "command", "images", "classes", "model", "train"}
+
+
+class Model(TypedDict):
+    """A model as ``gouache.pretrained.build`` takes it."""
+
+    model: str
+    config: dict[str, Any]
+
+
+class Description(TypedDict):
+    """What ``run.json`` holds of a plan: all that decides its result."""
+
+    recipe: str
+    data: str
+    size: int | None
+    shape: list[int]
+    changed: dict[str, str]
+    command: str
+    threads: int
+    images: int
+    fingerprint: str
+    classes: list[str]
+    model: Model
+    train: dict[str, Any]
+    versions: dict[str, str]
 
 
 def run(plan: Plan, folder: str | Path, *, resume: bool = False) -> Generator[Step, None, None]:
@@ -73,12 +97,12 @@ def run(plan: Plan, folder: str | Path, *, resume: bool = False) -> Generator[St
         raise
     if last is not None and last.rank == 0:
         pretrained.save(last.average, folder / "model")
-    elif last is None and not (folder / "model").exists():  # killed after its last checkpoint
+    elif last is None and not pretrained.is_saved(folder / "model"):  # killed before or in it
         pretrained.save(load_average(model, checkpoints(folder)[-1]), folder / "model")
 
 
 def read_run(folder: str | Path) -> dict[str, Any]:
-    """Return what ``run.json`` in a run's folder holds.
+    """Return what ``run.json`` in a run's folder holds, settings it does not know at their default.
 
     Raises:
         InputError: there is no such file, or it is not one that a run wrote.
@@ -89,9 +113,10 @@ def read_run(folder: str | Path) -> dict[str, Any]:
             f"{folder} is not the folder of a run: it has no run.json; train one first"
         )
     content = pretrained.read_json(file)
-    if not isinstance(content, dict) or not content.keys() >= KEYS:
+    if not fits(content, Description):
         raise InputError(f"{file} is not what a run wrote; train again, into another folder")
-    return content
+    train = pretrained.config_from(TrainConfig, content["train"], str(file))
+    return content | {"train": _as_json(dataclasses.asdict(train))}
 
 
 def load_plan(folder: str | Path) -> Plan:
@@ -106,8 +131,8 @@ def load_plan(folder: str | Path) -> Plan:
     return plan.override(content["changed"])
 
 
-def describe(plan: Plan) -> dict[str, Any]:
-    """Return what ``run.json`` holds of a plan: all that decides its result."""
+def describe(plan: Plan) -> Description:
+    """Return what ``run.json`` holds of a plan."""
     return {
         "recipe": plan.recipe,
         "data": plan.source,
@@ -129,6 +154,11 @@ def describe(plan: Plan) -> dict[str, Any]:
     }
 
 
+def _as_json(content: Any) -> Any:
+    """Return plain values as they come back from a file: tuples as lists."""
+    return json.loads(json.dumps(content))
+
+
 def _command(plan: Plan) -> str:
     """Return the line that makes this run again, quoted for a shell."""
     words = ["gouache", "train", plan.recipe, "--data", plan.source]
@@ -143,7 +173,7 @@ def _claim(plan: Plan, folder: Path, resume: bool) -> None:
     if resume and not checkpoints(folder):
         raise InputError(f"nothing to resume: {folder} holds no checkpoint; leave out --resume")
     if resume:
-        _same(pretrained.read_json(file), json.loads(json.dumps(content)), folder)
+        _same(read_run(folder), _as_json(content), folder)
         return
     if checkpoints(folder):
         raise InputError(

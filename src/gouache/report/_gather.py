@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from gouache import check, data, measure, pretrained, random, recipes
+from gouache import check, data, measure, pretrained, random, recipes, weights
 from gouache.check import InputError
 from gouache.contracts import GenerativeModel, HasTrajectory, SampleOptions
 from gouache.measure import Score
@@ -70,7 +70,7 @@ class Report:
     Attributes:
         title: of the page.
         run: what ``run.json`` holds.
-        machine: what the run was made on, as far as its checkpoint tells.
+        machine: what the run was made on, as far as a checkpoint tells; empty without one.
         parameters: of the network.
         log: the lines of the run's log.
         card: where the training images come from.
@@ -114,7 +114,12 @@ def silent(_: str) -> AbstractContextManager[None]:
 
 
 def gather(
-    run_folder: str | Path, *, n: int | None = None, seed: int = 0, stage: Stage = silent
+    run_folder: str | Path,
+    *,
+    n: int | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    stage: Stage = silent,
 ) -> Report:
     """Draw samples of a run into its ``samples/``, judge them, and collect what a page shows.
 
@@ -122,6 +127,7 @@ def gather(
         run_folder: made by ``gouache.recipes.run``.
         n: how many samples; by default 1000 of at most 16x16 pixels, fewer of larger ones.
         seed: of the samples, and of what the measures draw.
+        device: where the samples are drawn, ``cpu`` or ``cuda``.
         stage: a context manager that is entered, with its name, around each part of the work.
 
     Raises:
@@ -130,14 +136,14 @@ def gather(
     folder = check_run(run_folder)
     n = None if n is None else check.count(n, "n", 1, 1_000_000)
     plan = recipes.load_plan(folder)
-    model, names, absent = _open(folder)
+    model, names, absent = _open(folder, device)
     parts: dict[str, Any] = {"rows": (), "trajectory": None, "samples": 0}
     parts |= {"pairs": (), "distances": None, "scores": ()}
-    if model is not None:
+    if isinstance(model, GenerativeModel):
         n = n or _default_number(plan)
         with stage(f"drawing {n} samples"):
             samples = draw(model, n, seed=seed, names=names)
-            write_samples(samples, folder / "samples")
+            write_samples(samples, folder / "samples", replace=True)
             parts |= {"samples": n, "rows": _rows(samples)}
             parts["trajectory"] = _trajectory(model, seed)
         with stage("judging them"):
@@ -148,7 +154,7 @@ def gather(
         title=folder.resolve().name,
         run=read_run(folder),
         machine=_machine(folder),
-        parameters=sum(p.numel() for p in plan.build().parameters()),
+        parameters=sum(p.numel() for p in model.parameters()),
         log=read_log(folder),
         card=plan.dataset.card,
         seed=seed,
@@ -161,19 +167,17 @@ def check_run(folder: str | Path) -> Path:
     """Check that a folder holds a run with something trained."""
     folder = Path(folder)
     read_run(folder)
-    if not checkpoints(folder):
+    if not pretrained.is_saved(folder / "model") and not checkpoints(folder):
         raise InputError(f"the run {folder} has no checkpoint yet; train it further")
     return folder
 
 
-def _open(folder: Path) -> tuple[Any, tuple[str, ...], list[str]]:
-    from gouache import weights
-
-    loaded = weights.load(folder)
-    if not isinstance(loaded, GenerativeModel):
-        return None, (), [f"Samples and measures: a {type(loaded).__name__} draws no images."]
-    model, names = open_model(folder)
-    return model, names, []
+def _open(folder: Path, device: str) -> tuple[nn.Module, tuple[str, ...], list[str]]:
+    """Return the model of a run, the names of its classes, and what it cannot do."""
+    model = weights.load(folder).to(device)
+    if not isinstance(model, GenerativeModel):
+        return model, (), [f"Samples and measures: a {type(model).__name__} draws no images."]
+    return model, open_model(folder)[1], []
 
 
 def _default_number(plan: Plan) -> int:
@@ -182,7 +186,8 @@ def _default_number(plan: Plan) -> int:
 
 
 def _machine(folder: Path) -> dict[str, Any]:
-    facts = pretrained.read_json(checkpoints(folder)[-1] / "state.json")
+    found = checkpoints(folder)
+    facts = pretrained.read_json(found[-1] / "state.json") if found else {}
     return {
         key: facts[key] for key in ("device", "machine", "threads", "precision") if key in facts
     }

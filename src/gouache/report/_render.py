@@ -180,7 +180,7 @@ def _facts(report: Report) -> list[tuple[str, str]]:
         ("training", f"{last.get('seconds', 0):.1f} s"),
         ("seed of the training", str(run["train"]["seed"])),
         ("seed of the samples", str(report.seed)),
-        ("machine", machine),
+        ("machine", machine or "unknown: no checkpoint is left"),
         ("versions", versions),
     ]
 

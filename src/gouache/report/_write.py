@@ -19,6 +19,7 @@ def write(
     *,
     n: int | None = None,
     seed: int = 0,
+    device: str = "cpu",
     stage: Stage = silent,
 ) -> Report:
     """Write the page of a run, whole or not at all, and return what it shows.
@@ -28,6 +29,7 @@ def write(
         out: the page; by default ``report.html`` in the run's folder.
         n: how many samples to draw and judge; see :func:`gather`.
         seed: of the samples.
+        device: where they are drawn; see :func:`gather`.
         stage: a context manager entered around each part of the work, with its name.
 
     Raises:
@@ -45,7 +47,7 @@ def write(
     page = Path(run_folder) / NAME if out is None else Path(out)
     check_run(run_folder)
     check.new_file(page, suffixes=(".html",))
-    report = gather(run_folder, n=n, seed=seed, stage=stage)
+    report = gather(run_folder, n=n, seed=seed, device=device, stage=stage)
     with stage("writing the page"):
         write_text(render(report), page)
     return report

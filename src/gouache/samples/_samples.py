@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import itertools
 import re
 import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from gouache import check, image, pretrained, random, weights
 from gouache.check import InputError
 from gouache.contracts import GenerativeModel, SampleOptions
 from gouache.recipes import read_run
+
+PARTIAL = ".partial-samples-"
 
 
 @dataclass(frozen=True)
@@ -37,26 +40,25 @@ def open_model(run: str | Path) -> tuple[GenerativeModel, tuple[str, ...]]:
     """Return the model of a run, or of weights that ship, and the names of its classes.
 
     Args:
-        run: a run's folder, a saved model's folder, or a name for ``gouache.load``.
+        run: what ``gouache.load`` takes; see ``gouache.weights.locate``.
 
     Raises:
         InputError: nothing is there, or the model draws no images.
     """
-    folder, file = Path(run), Path(run) / "run.json"
-    if file.is_file():
-        read_run(folder)
-    elif folder.exists() and not (folder / pretrained.CONFIG).is_file():
+    folder = weights.locate(run)
+    if folder is None and Path(run).exists():
         raise InputError(
             f"{run} is neither a run nor a saved model: it has no run.json and no "
             f"{pretrained.CONFIG}; name the folder that `gouache train` wrote"
         )
+    of_run = folder is not None and (folder / "run.json").is_file()
+    known = tuple(read_run(Path(run))["classes"]) if of_run else ()
     model = weights.load(run)
     if not isinstance(model, GenerativeModel):
         raise InputError(
             f"{run} holds a {type(model).__name__}, which draws no images; name the run of a "
             "generative model"
         )
-    known = tuple(read_run(folder)["classes"]) if file.is_file() else ()
     numbers = tuple(map(str, range(model.classes)))
     return model, known if len(known) == model.classes else numbers
 
@@ -86,7 +88,7 @@ def condition(text: str | None, names: Sequence[str]) -> tuple[int, ...] | None:
 def _class(part: str, names: Sequence[str]) -> int:
     if part in names:
         return list(names).index(part)
-    if part.lstrip("-").isdecimal():
+    if re.fullmatch(r"-?\d{1,18}", part):
         return check.count(int(part), "condition", 0, len(names) - 1)
     check.choice(part, "class", names)
     raise AssertionError
@@ -123,36 +125,80 @@ def draw(
     return Samples(image.as_uint8(images).float() / 255, labels, tuple(names))
 
 
-def write_samples(samples: Samples, folder: str | Path) -> None:
+def write_samples(samples: Samples, folder: str | Path, *, replace: bool = False) -> None:
     """Write numbered PNGs, all or none; samples of several classes go into a sub-folder each.
+
+    A sub-folder has the name of its class, but for what file systems refuse.
 
     Args:
         samples: from :func:`draw`.
-        folder: it takes the place of what is there; see ``gouache.check.new_folder``.
+        folder: absent or empty.
+        replace: whether the samples may take the place of what the folder holds.
+
+    Raises:
+        InputError: the folder holds files, is a file, or cannot be written.
     """
     folder = Path(folder).resolve()
-    partial = folder.with_name(f".{folder.name}-{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    if not (replace and folder.is_dir()):
+        check.new_folder(folder)
+    absent = not folder.exists()
+    place = folder.parent if absent else folder  # a folder may be a volume, or where one stands
+    place.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=place, prefix=PARTIAL))
     try:
-        for i, picture in enumerate(samples.images):
-            file = partial / _place(samples, i) / f"{i:05d}.png"
-            file.parent.mkdir(exist_ok=True)
-            file.write_bytes(image.png_bytes(picture))
-        if folder.is_dir() and not any(folder.iterdir()):  # it may be where the user stands
-            for made in partial.iterdir():
-                made.rename(folder / made.name)
-            return
-        if folder.exists():
-            shutil.rmtree(folder)
-        partial.rename(folder)
+        _write_pictures(samples, partial)
+        if absent:
+            partial.chmod(0o755)
+            partial.rename(folder)
+        else:
+            _exchange(folder, partial)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _place(samples: Samples, i: int) -> str:
-    """Return the sub-folder of sample i: its class, if there are several."""
-    if samples.labels is None or len(samples.labels.unique()) < 2:
-        return ""
-    label = int(samples.labels[i])
-    return re.sub(r"[^\w -]", "_", samples.names[label]) if samples.names else str(label)
+def _write_pictures(samples: Samples, folder: Path) -> None:
+    places = _class_folders(samples, folder)
+    labels = [0] * len(samples.images) if samples.labels is None else samples.labels.tolist()
+    for i, (picture, label) in enumerate(zip(samples.images, labels, strict=True)):
+        file = places.get(label, folder) / f"{i:05d}.png"
+        file.write_bytes(image.png_bytes(picture))
+
+
+def _exchange(folder: Path, partial: Path) -> None:
+    """Put what ``partial`` holds into the folder it lies in, in place of all else there."""
+    for old in list(folder.iterdir()):
+        if old.is_dir() and not old.is_symlink() and old != partial:
+            shutil.rmtree(old)
+        elif old != partial:
+            old.unlink()
+    for made in list(partial.iterdir()):
+        made.rename(folder / made.name)
+
+
+def _class_folders(samples: Samples, folder: Path) -> dict[int, Path]:
+    """Make a folder a class, if there are several; a name that is taken gets a number."""
+    found = [] if samples.labels is None else samples.labels.unique().tolist()
+    if len(found) < 2:
+        return {}
+    names = {label: samples.names[label] if samples.names else str(label) for label in found}
+    places = {}
+    for label in sorted(found, key=lambda label: _file_name(names[label]) != names[label]):
+        name = _file_name(names[label])
+        tries = itertools.chain([name], (f"{name}-{k}" for k in itertools.count(2)))
+        places[label] = next(folder / name for name in tries if _made(folder / name))
+    return places
+
+
+def _file_name(name: str) -> str:
+    """Return a class as a file name, and one that a folder of pictures takes for a class."""
+    name = re.sub(r'[/\\:*?"<>|\x00-\x1f\x7f]|^\.|[. ]+$', "_", name) or "_"
+    return "_train" if name == "train" else name  # ``train`` would be a split
+
+
+def _made(folder: Path) -> bool:
+    """Make a folder; false if there is one, by the file system's own rule of what is the same."""
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return False
+    return True

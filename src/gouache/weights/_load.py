@@ -26,13 +26,30 @@ def card(name: str) -> dict[str, Any]:
     return pretrained.read_json(_shipped(name) / "card.json")
 
 
+def locate(name: str | Path) -> Path | None:
+    """Return the folder of the model that a word names; None if it names none.
+
+    Args:
+        name: shipped weights, which win over a folder of the same name (``./name`` or a ``Path``
+            reaches that); a run's folder, or a saved model's folder.
+
+    Example:
+        >>> from gouache import weights
+        >>> weights.locate("digits-diffusion").name, weights.locate("nowhere")
+        ('digits-diffusion', None)
+    """
+    folder = Path(name)
+    if str(name) in names() and not (isinstance(name, Path) and folder.exists()):
+        return _shipped(str(name))
+    return folder if (folder / "run.json").is_file() or pretrained.is_saved(folder) else None
+
+
 def load(name: str | Path) -> torch.nn.Module:
     """Return a trained model, in evaluation mode.
 
     Args:
-        name: shipped weights (see ``names``; they win over a folder of the same name, which
-            ``./name`` reaches), a run's folder, or a saved model's folder. Of a run that is not
-            finished it is the averaged weights of the last checkpoint.
+        name: shipped weights, a run's folder or a saved model's folder; see ``locate``. Of a run
+            that is not finished it is the averaged weights of the last checkpoint.
 
     Raises:
         InputError: there is no such thing, or the shipped file is not the one of its card.
@@ -44,9 +61,11 @@ def load(name: str | Path) -> torch.nn.Module:
         >>> model.sample(2, rng=random.generator(0)).shape
         torch.Size([2, 1, 8, 8])
     """
-    folder = Path(name)
-    if str(name) in names() or not folder.exists():
-        return _verified(_shipped(str(name)))
+    folder = locate(name) or Path(name)
+    if not folder.exists():
+        folder = _shipped(str(name))
+    if folder.parent == SHIPPED:
+        return _verified(folder)
     if (folder / "run.json").exists():
         return _of_run(folder)
     return pretrained.load(folder)
@@ -64,10 +83,15 @@ def _verified(folder: Path) -> torch.nn.Module:
 
 
 def _of_run(folder: Path) -> torch.nn.Module:
-    if (folder / "model").exists():
+    if pretrained.is_saved(folder / "model"):
         return pretrained.load(folder / "model")
     found = checkpoints(folder)
     if not found:
         raise InputError(f"the run {folder} has no checkpoint yet; train it further")
-    content = pretrained.read_json(folder / "run.json")["model"]
-    return load_average(pretrained.build(content, folder / "run.json"), found[-1]).eval()
+    content = pretrained.read_json(folder / "run.json")
+    described = content.get("model") if isinstance(content, dict) else None
+    model = pretrained.build(described, folder / "run.json")
+    try:
+        return load_average(model, found[-1]).eval()
+    except RuntimeError:
+        raise InputError(f"{found[-1]} does not fit the model of {folder}/run.json") from None
