@@ -1,6 +1,7 @@
 """Every message of check.py: what was asked, what was expected, what came, how to mend."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -137,6 +138,30 @@ def test_new_folder(tmp_path):
         check.new_folder(tmp_path / "full")
     with pytest.raises(InputError, match="is a file; name a folder"):
         check.new_folder(tmp_path / "full/a")
+
+
+@pytest.mark.parametrize(
+    ("path", "probed"), [("empty", "empty"), ("absent", "."), ("absent/deep", ".")]
+)
+def test_new_folder_tries_the_innermost_folder_that_is_there(tmp_path, monkeypatch, path, probed):
+    """A volume may be writable where what it is mounted in is not, and the other way round."""
+    (tmp_path / "empty").mkdir()
+    probed = tmp_path / probed
+    touch = Path.touch
+
+    def refuse(where):
+        def attempt(self, *args, **kwargs):
+            if where(self.parent):
+                raise PermissionError(13, "Permission denied")
+            touch(self, *args, **kwargs)
+
+        return attempt
+
+    monkeypatch.setattr(Path, "touch", refuse(lambda place: place != probed))
+    assert check.new_folder(tmp_path / path) == tmp_path / path
+    monkeypatch.setattr(Path, "touch", refuse(lambda place: place == probed))
+    with pytest.raises(InputError, match=rf"^cannot write to {probed}: Permission denied$"):
+        check.new_folder(tmp_path / path)
 
 
 def test_folder(tmp_path, monkeypatch):
