@@ -1,6 +1,7 @@
 """What every generative model keeps to, over all registered names of the role ``generate``."""
 
 import copy
+import dataclasses
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from gouache.contracts import (
     SampleOptions,
     Trainable,
 )
+from gouache.generate import Diffusion
 from gouache.random import generator
 
 NAMES = registry.names("generate")
@@ -183,6 +185,32 @@ def test_devices_agree(name):
     there = draw(model.to("cuda"), 5)
     assert there.device.type == "cpu"
     assert torch.allclose(here, there, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("change", "saying"),
+    [
+        ({"p_mean": float("nan")}, "p_mean must be a finite number"),
+        ({"p_mean": 1e3}, "p_mean must be in"),
+        ({"p_std": -1}, "p_std must be in"),
+        ({"sigma_max": 1e300}, "sigma_max must be in"),
+        ({"sigma_min": 20.0}, "sigma_min must be in"),
+        ({"shape": (8, 8)}, r"shape must be \(C, H, W\)"),
+        ({"shape": (1, 8, 0)}, r"shape \(C, H, W\) must be at least 1"),
+        ({"shape": (1, 8, 8.5)}, r"shape \(C, H, W\) must be a whole number"),
+        ({"widths": (), "blocks": (), "attention": ()}, "one entry a level"),
+        ({"widths": (2**63, 8)}, "widths must be a whole number of at most 63 bits"),
+    ],
+)
+def test_diffusion_config_is_checked(change, saying):
+    config = Diffusion.tiny().config
+    with pytest.raises(InputError, match=saying):
+        dataclasses.replace(config, **change)
+
+
+def test_diffusion_takes_widths_that_a_head_of_attention_does_not_divide():
+    config = dataclasses.replace(Diffusion.tiny().config, widths=(8, 104))
+    assert Diffusion(config).eval().sample(1, rng=generator(0)).shape == (1, 1, 8, 8)
 
 
 def labelled():

@@ -108,7 +108,17 @@ def test_missing_files_are_named(folder, tmp_path):
         pretrained.load(folder)
 
 
-@pytest.mark.parametrize("text", ["", "{", "\x00\xff", '{"model": "Toy"'])
+BROKEN = {
+    "nothing": "",
+    "half": "{",
+    "bytes": "\x00\xff",
+    "cut": '{"model": "Toy"',
+    "deep": "[" * 100_000,
+    "a long number": "9" * 5000,
+}
+
+
+@pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN)
 def test_broken_json_is_named(folder, text):
     (folder / pretrained.CONFIG).write_bytes(text.encode("latin-1"))
     with pytest.raises(InputError, match=r"config\.json is not JSON"):
@@ -170,6 +180,23 @@ def test_failure_in_mid_write_leaves_the_old_file(folder, monkeypatch):
         pretrained.save(Toy(ToyConfig(3)), folder)
     assert (folder / pretrained.WEIGHTS).read_bytes() == before
     assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_model_is_saved_once_its_configuration_is(tmp_path, monkeypatch):
+    """Killed between the two files, which leaves weights alone."""
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    assert not pretrained.is_saved(tmp_path / "toy")
+    with monkeypatch.context() as patch:
+        patch.setattr(pretrained, "write_text", killed)
+        with pytest.raises(KeyboardInterrupt):
+            pretrained.save(Toy(ToyConfig(3)), tmp_path / "toy")
+    assert [path.name for path in (tmp_path / "toy").iterdir()] == ["model.safetensors"]
+    assert not pretrained.is_saved(tmp_path / "toy")
+    pretrained.save(Toy(ToyConfig(3)), tmp_path / "toy")
+    assert pretrained.is_saved(tmp_path / "toy")
 
 
 def test_file_appears_only_when_whole(tmp_path):

@@ -4,14 +4,17 @@ import contextlib
 import dataclasses
 import io
 import json
+import os
 import shlex
+import time
 
 import pytest
 import torch
 
-from gouache import data, image, random, recipes, report, train
+import gouache
+from gouache import data, image, random, recipes, registry, report, train, weights
 from gouache.check import InputError
-from gouache.cli import _live
+from gouache.cli import _demo, _live
 from gouache.cli.main import main
 from gouache.features import DigitsNet, DigitsNetConfig
 from gouache.generate import Diffusion
@@ -297,9 +300,122 @@ def test_digits_net_refuses_other_images():
     DigitsNet().prepare({"image": images[:, :1], "label": labels})
 
 
-def test_shipped_weights_win_over_a_folder_of_their_name(tmp_path, monkeypatch):
-    import gouache
+@pytest.mark.parametrize("left", [(), ("model.safetensors",)], ids=["folder", "weights"])
+def test_killed_while_the_model_was_written_is_completed(place, left):
+    finish(digits_plan(), place / "run")
+    model = place / "run/model"
+    whole = {file.name: file.read_bytes() for file in model.iterdir()}
+    for file in model.iterdir():
+        if file.name not in left:
+            file.unlink()
+    half = gouache.load(place / "run").state_dict()
+    assert finish(digits_plan(), place / "run", resume=True) == []
+    assert {file.name: file.read_bytes() for file in model.iterdir()} == whole
+    after = gouache.load(place / "run").state_dict()
+    assert all(torch.equal(half[name], after[name]) for name in after), "of the last checkpoint"
 
+
+def test_resume_leaves_a_whole_model_alone(place):
+    finish(digits_plan(), place / "run")
+    times = [file.stat().st_mtime_ns for file in (place / "run/model").iterdir()]
+    assert finish(digits_plan(), place / "run", resume=True) == []
+    assert [file.stat().st_mtime_ns for file in (place / "run/model").iterdir()] == times
+
+
+WRONG = (None, 3.5, True, "word", [[]], {"a": []})
+
+
+def test_any_value_of_run_json_that_is_gone_or_of_another_kind_is_named(place):
+    finish(digits_plan(), place / "run")
+    file = place / "run/run.json"
+    content = json.loads(file.read_text())
+    cases = [(f"no {key}", {k: v for k, v in content.items() if k != key}) for key in content]
+    cases += [
+        (f"{key} is {wrong!r}", content | {key: wrong})
+        for key, value in content.items()
+        for wrong in WRONG
+        if not (isinstance(value, str) and wrong == "word") and (key, wrong) != ("size", None)
+    ]
+    for case, changed in cases:
+        file.write_text(json.dumps(changed))
+        with pytest.raises(InputError, match=r"run\.json"):
+            pytest.fail(f"{case}: {recipes.read_run(place / 'run')}")
+    file.write_text(json.dumps(content | {"more": 1}))
+    assert recipes.read_run(place / "run") == content | {"more": 1}
+
+
+@pytest.mark.parametrize("content", [[], None, {}, {"model": 3}])
+def test_run_of_a_corrupt_description_is_neither_resumed_nor_loaded(place, content):
+    finish(digits_plan(), place / "run")
+    (place / "run/model/config.json").unlink()
+    (place / "run/run.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match="not what a run wrote"):
+        finish(digits_plan(), place / "run", resume=True)
+    with pytest.raises(InputError, match=r"run\.json is not a gouache model"):
+        gouache.load(place / "run")
+
+
+def test_setting_that_an_old_run_does_not_know_is_the_default(place):
+    finish(digits_plan(), place / "run")
+    file = place / "run/run.json"
+    content = json.loads(file.read_text())
+    before = dict(content["train"])
+    del content["train"]["workers"]
+    file.write_text(json.dumps(content))
+    assert recipes.read_run(place / "run")["train"] == before
+    assert finish(digits_plan(), place / "run", resume=True) == []
+
+
+@pytest.mark.parametrize("name", weights.names())
+def test_shipped_weights_are_those_of_their_recipe(name):
+    card = weights.card(name)
+    plan = registry.find("recipe", card["recipe"])()
+    assert gouache.load(name).config == plan.config
+    assert card["steps"] == plan.train.steps
+    assert card["command"] == f"gouache train {plan.recipe} --out RUN"
+
+
+@pytest.mark.parametrize("device", [None, "cpu"])
+def test_demo_trains_and_reports_on_the_device(place, monkeypatch, device):
+    seen = []
+
+    def trained(plan, out, clock):
+        seen.append(plan.changed.get("accelerator"))
+
+    def written(*_, device, **__):
+        seen.append(device)
+        raise InputError("enough")
+
+    monkeypatch.setattr(_demo, "_train", trained)
+    monkeypatch.setattr(report, "write", written)
+    words = ["--device", device] if device else []
+    assert command("demo", "--quick", *words)[0] == 2
+    assert seen == [device, "cpu"]
+    again = shlex.split(_demo._again(place, 0, True, None, device))
+    assert again[-len(words) :] == words or device is None
+
+
+def test_list_of_weights_tells_what_they_are():
+    code, said = command("list", "weights")
+    assert code == 0
+    for name in weights.names():
+        assert weights.card(name)["title"] in said
+
+
+def test_what_a_killed_process_half_decoded_goes_after_a_day(place, tmp_path):
+    folders = tmp_path / "cache/folders"
+    then = time.time() - 25 * 3600
+    for name in (".partial-old", ".partial-busy", ".partial-new"):
+        (folders / name).mkdir(parents=True)
+        (folders / name / "images.u8").write_bytes(b"half")
+    for path in (".partial-old/images.u8", ".partial-old", ".partial-busy"):
+        os.utime(folders / path, (then, then))
+    data.folder(pictures(place / "mine", (8, 8), each=3), "all")
+    left = {path.name for path in folders.iterdir() if path.name.startswith(".")}
+    assert left == {".partial-busy", ".partial-new"}
+
+
+def test_shipped_weights_win_over_a_folder_of_their_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "digits-diffusion").mkdir()
     assert gouache.load("digits-diffusion").config.shape == (1, 8, 8)

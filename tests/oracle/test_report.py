@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 
 import pytest
@@ -11,6 +12,8 @@ import torch
 from PIL import Image
 
 from gouache import data, image, measure, random, recipes, report, samples
+from gouache.cli.main import main
+from gouache.generate import Diffusion
 from gouache.report import _chart
 
 N = 60
@@ -245,6 +248,54 @@ def test_run_that_draws_no_images_says_so(tmp_path):
     assert "draws no images" in page.text
 
 
+@pytest.fixture
+def copied(run, tmp_path):
+    """Return a copy of the run, to be changed."""
+    return shutil.copytree(run, tmp_path / "copied")
+
+
+def test_run_without_checkpoints_is_reported_all_the_same(copied, gathered):
+    shutil.rmtree(copied / "checkpoints")
+    made = report.gather(copied, n=N, seed=3)
+    assert [score.value for score in made.scores] == [score.value for score in gathered.scores]
+    assert made.machine == {}
+    assert "machine unknown: no checkpoint is left" in " ".join(
+        Page(report.render(made)).text.split()
+    )
+    assert gathered.machine.keys() == {"device", "machine", "threads", "precision"}
+
+
+def test_run_with_nothing_trained_is_refused(copied):
+    shutil.rmtree(copied / "checkpoints")
+    (copied / "model/config.json").unlink()
+    with pytest.raises(ValueError, match="has no checkpoint yet"):
+        report.gather(copied)
+
+
+@pytest.mark.parametrize("trained", [True, False], ids=["trained", "unfinished"])
+def test_parameters_are_those_of_the_run_whatever_the_recipe_is_now(copied, trained):
+    """As if the recipe had other widths when the run was made: they are not among the changes."""
+    if not trained:
+        shutil.rmtree(copied / "model")
+    file = copied / "run.json"
+    content = json.loads(file.read_text())
+    del content["changed"]["widths"]
+    file.write_text(json.dumps(content))
+    wanted = sum(p.numel() for p in samples.open_model(copied)[0].parameters())
+    assert report.gather(copied, n=N).parameters == wanted
+    assert wanted < sum(p.numel() for p in recipes.load_plan(copied).build().parameters())
+
+
+def test_device_is_where_the_samples_are_drawn(copied, monkeypatch):
+    """Under the name of a GPU that is not there: the move is seen, and not made."""
+    seen = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(Diffusion, "to", lambda model, device: seen.append(device) or model)
+    for words in ([], ["--device", "cuda"], ["--device", "auto"]):
+        assert main(["report", str(copied), "-n", "20", *words]) == 0
+    assert seen == ["cpu", "cuda", "cuda"]
+
+
 def test_page_replaces_the_old_one_whole_or_not_at_all(run, tmp_path, monkeypatch):
     from gouache.report import _write
 
@@ -283,6 +334,11 @@ def test_histogram_sums_to_one():
     assert sum(ys[1:-1:2]) == pytest.approx(1)
     assert xs[0] == 0
     assert xs[-1] == 1
+
+
+def test_grid_has_no_more_columns_than_pictures():
+    page = image.grid(torch.zeros(3, 1, 2, 2), columns=10**9, pad=1)
+    assert page.shape == (1, 4, 10)
 
 
 def test_smooth_is_a_running_mean():

@@ -50,7 +50,7 @@ def demo(
         try:
             _train(plan, out, clock)
         except KeyboardInterrupt:
-            _live.interrupted(out, lambda: _again(out, seed, quick, device, threads))
+            _live.interrupted(out, lambda: _again(out, seed, quick, threads, device))
             raise
         made = report.write(
             out, out / PAGE, n=200 if quick else 1000, seed=seed, device=where, stage=clock.part
@@ -62,7 +62,9 @@ def demo(
     typer.echo(out / PAGE)
 
 
-def _again(out: Path, seed: int, quick: bool, device: str | None, threads: int | None) -> str:
+def _again(
+    out: Path, seed: int, quick: bool, threads: int | None, device: str | None = None
+) -> str:
     """Return the command that goes on with this tour."""
     words = ["gouache", "demo", "--out", str(out), "--seed", str(seed)]
     words += ["--quick"] if quick else []
