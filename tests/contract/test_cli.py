@@ -221,6 +221,93 @@ def test_evaluate_of_the_folder_trained_on_takes_what_was_held_out(call, tmp_pat
     assert "of the real images are among the training images" in said
 
 
+@pytest.fixture
+def own_run(call, tmp_path):
+    """Return the name of a run on the folder ``mine``, which is not of one size."""
+    write_pictures(tmp_path / "mine", 60, 8)
+    image.save(torch.zeros(1, 9, 12), tmp_path / "mine/large.png")
+    words = ("steps=1", "widths=8,8", "batch=4", "sample_steps=2", "--preview", 0)
+    done = call("train", "diffusion", "--data", "mine", "--out", "run", *words)
+    assert done.code == 0, done.err
+    assert "on 46 images of 8x8 pixels in grey" in done.err
+    return "run"
+
+
+def test_evaluate_of_a_run_takes_its_data_for_training(call, own_run, tmp_path):
+    n = len(data.load("mine", "held-out", size=8))
+    n_real, _, said = evaluated(call, "mine", own_run, "-n", 20)
+    assert n_real == n < 61
+    assert f"training images: {tmp_path / 'mine'}, as run tells" in said
+    write_pictures(tmp_path / "other", 20, 16, seed=1)
+    assert evaluated(call, "other", own_run, "-n", 20)[0] == 20, "at the size of the run"
+
+
+@pytest.mark.parametrize(
+    ("train", "n_train"), [(None, 46), ("mine", 46), ("./mine:train", 46), ("other", 20)]
+)
+def test_what_evaluate_takes_for_training_images(call, own_run, tmp_path, train, n_train):
+    write_pictures(tmp_path / "other", 20, 16, seed=1)
+    write_pictures(tmp_path / "real", 20, 8, seed=2)
+    from gouache.cli import _evaluate
+
+    training, size = _evaluate._settled(own_run, train, None)
+    sets = _evaluate._read("real", own_run, training, size, 6, 0)
+    assert [len(one.images) for one in sets] == [20, 6, n_train]
+    assert size == 8
+
+
+@pytest.mark.filterwarnings("default:no memorisation:UserWarning")
+def test_evaluate_goes_on_where_the_data_of_a_run_are_gone(call, own_run, tmp_path):
+    (tmp_path / "mine").rename(tmp_path / "moved")
+    done = call("evaluate", "moved", own_run, "-n", 20, "--features", "pixels")
+    assert done.code == 0, done.err
+    assert "warning: no memorisation: folder" in done.err
+    assert "memorization" not in done.out
+    assert call("evaluate", "moved", own_run, "-n", 20, "--train", "mine").code == 2
+
+
+def test_evaluate_in_pixels_needs_no_other_features(call, tmp_path):
+    for seed, name in enumerate(("real", "fake", "train")):
+        write_pictures(tmp_path / name, 3, 8, seed=seed)
+    words = ("--train", "train", "--features", "pca-20", "--metrics", "memorization")
+    done = call("evaluate", "real", "fake", *words)
+    assert done.code == 0, done.err
+
+
+def test_evaluate_knows_the_classes_of_samples_again(call, tmp_path):
+    """Each class has a level of its own, so that a classifier that learns from samples is right."""
+    names = ("C++", "St. Bernard", "naïve")
+    labels = torch.arange(30) % 3
+    levels = (labels / 2).view(-1, 1, 1, 1) * 0.9 + 0.1 * torch.rand(
+        30, 1, 4, 4, generator=random.generator(0)
+    )
+    for half, place in enumerate(("real", "fake")):
+        part = slice(15 * half, 15 * half + 15)
+        samples.write_samples(samples.Samples(levels[part], labels[part], names), tmp_path / place)
+    words = ("--metrics", "classification_accuracy", "--json", "scores.json")
+    done = call("evaluate", "real", "fake", *words)
+    assert done.code == 0, done.err
+    assert json.loads(Path("scores.json").read_text())[0]["value"] == 1
+
+
+@pytest.mark.filterwarnings("default:no classification accuracy:UserWarning")
+def test_classes_that_do_not_meet_are_told(call, tiny_run, tmp_path):
+    for name in ("zero", "one"):
+        write_pictures(tmp_path / "real" / name, 12, 8)
+    done = call("evaluate", "real", tiny_run, "-n", 20, "--train", "digits")
+    assert done.code == 0, done.err
+    assert "classification_accuracy" not in done.out
+    told = f"the classes of {tiny_run} (0, 1, 2, 3, 4, 5, 6, 7, 8, 9) are not those of real"
+    assert f"warning: no classification accuracy: {told} (one, zero)" in done.err
+    words = ("-n", 20, "--train", "digits")
+    done = call("evaluate", "real", tiny_run, *words, "--metrics", "classification_accuracy")
+    assert done.code == 2
+    assert f"error: {told}" in done.err
+    done = call("evaluate", "real", tiny_run, *words, "--metrics", "memorization")
+    assert done.code == 0
+    assert "warning" not in done.err
+
+
 def test_evaluate_resizes_and_matches_channels(call, tmp_path):
     write_pictures(tmp_path / "grey", 20, 8)
     write_pictures(tmp_path / "colour", 20, 16, channels=3)
@@ -270,6 +357,17 @@ def test_doctor_names_a_cache_that_cannot_be_written(call, monkeypatch, tmp_path
     done = call("doctor")
     assert done.code == 1
     assert "amiss: cache" in done.err
+
+
+def test_a_folder_named_like_shipped_weights_is_in_nobodys_way(call, tmp_path):
+    words = ("-n", 2, "--steps", 2)
+    assert call("sample", "digits-diffusion", "digits-diffusion", *words).code == 0
+    assert (tmp_path / "digits-diffusion").is_dir()
+    done = call("sample", "digits-diffusion", "x.png", *words)
+    assert done.code == 0, done.err
+    done = call("sample", "./digits-diffusion", "y.png", *words)
+    assert (done.code, "neither a run nor a saved model" in done.err) == (2, True)
+    assert call("evaluate", "digits", "digits-diffusion", "-n", 20).code == 0
 
 
 def test_sample_into_the_folder_one_stands_in(call, tiny_run, tmp_path, monkeypatch):

@@ -91,6 +91,13 @@ CASES = {
         "evaluate small small --features pixels --metrics memorization",
         "pass train",
     ),
+    "training set is a run": ("evaluate small small --train RUN", "name the data: --train digits"),
+    "training set is weights": (
+        "evaluate small small --train digits-diffusion",
+        "name the data, such as digits:train",
+    ),
+    "tiny picture": ("train diffusion --data small", "pass a size, say 32 (--size 32)"),
+    "unknown split": ("evaluate digits:tset small", 'did you mean "digits"'),
     "scores not JSON": ("evaluate small small --json scores.txt", "must end in one of .json"),
     "no weights": ("evaluate small small --features inception --weights no.pth", "no.pth"),
     "demo in a file": ("demo --quick --out file.txt", "is a file"),

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-SPLITS = ("train", "validation", "test", "held-out", "all")
-
 
 @dataclass(frozen=True)
 class Images:
-    """Images ``(N, C, H, W)`` in [0, 1], and the name of each one's class where there are any."""
+    """Images of one source.
+
+    Attributes:
+        name: of the source.
+        images: ``(N, C, H, W)`` in [0, 1].
+        labels: class numbers ``(N,)``, or None.
+        classes: the name of each class of the source, whether or not an image here has it.
+    """
 
     name: str
     images: Tensor
-    classes: tuple[str, ...] | None
+    labels: Tensor | None
+    classes: tuple[str, ...]
 
 
 def read(source: str, size: int | None, n: int, seed: int, default: str = "") -> Images:
@@ -37,26 +43,51 @@ def read(source: str, size: int | None, n: int, seed: int, default: str = "") ->
 
     if _is_model(source):
         return _drawn(source, size, n, seed)
-    word, split = split_of(source)
+    word, split = data.source_and_split(source)
     split = split or default or ("all" if data.is_folder(word) else "held-out")
     _check_known(word)
     dataset = data.load(word, split, size=size)
-    labels = None if dataset.labels is None else dataset.labels.tolist()
-    classes = None if labels is None else tuple(dataset.classes[k] for k in labels)
-    return Images(source, dataset.all(), classes)
+    return Images(source, dataset.all(), dataset.labels, dataset.classes)
 
 
 def same(a: str, b: str) -> bool:
     """Tell whether two words name the same source, whatever their splits."""
     from gouache import data
 
-    return data.resolve(split_of(a)[0]) == data.resolve(split_of(b)[0])
+    words = (data.source_and_split(source)[0] for source in (a, b))
+    first, second = map(data.resolve, words)
+    return first == second
 
 
-def split_of(source: str) -> tuple[str, str]:
-    """Return ``("digits", "train")`` for ``digits:train``; without a split it is empty."""
-    word, _, split = source.rpartition(":")
-    return (word, split) if word and split in SPLITS else (source, "")
+def run_of(source: str) -> dict[str, Any] | None:
+    """Return what ``run.json`` of a run tells; None of all else.
+
+    Raises:
+        InputError: the file is not one that a run wrote.
+    """
+    from gouache import recipes, weights
+
+    folder = weights.locate(source) if _is_model(source) else None
+    if folder is None or not (folder / "run.json").is_file():
+        return None
+    return recipes.read_run(folder)
+
+
+def check_data(source: str) -> None:
+    """Check that a word for training images does not name a model.
+
+    Raises:
+        InputError: it does.
+    """
+    from gouache import check
+
+    if _is_model(source):
+        run = run_of(source)
+        known = f": --train {run['data']}" if run else ", such as digits:train"
+        raise check.InputError(
+            f"--train takes the images that a model was trained on, and {source} is a model; "
+            f"name the data{known}"
+        )
 
 
 def common(sets: list[Images]) -> list[Images]:
@@ -76,29 +107,49 @@ def common(sets: list[Images]) -> list[Images]:
                 f"{b[0]}x{b[1]}; pass --size {min(*a, *b)} to resize all of them"
             )
     channels = max(one.images.shape[1] for one in sets)
-    return [Images(one.name, image.as_channels(one.images, channels), one.classes) for one in sets]
+    return [replace(one, images=image.as_channels(one.images, channels)) for one in sets]
 
 
 def numbered(sets: list[Images]) -> list[Tensor | None]:
-    """Return the classes of each set as numbers that mean the same in all; None where unknown."""
+    """Return each set's class numbers as those of the first set, REAL; None where unknown.
+
+    Training images have none if they show a class that REAL does not know.
+
+    Raises:
+        InputError: the second set, FAKE, shows a class that REAL does not know.
+    """
+    from gouache import check
+
+    real, fake = sets[:2]
+    found = [_numbered(one, real) for one in sets]
+    if found[1] is None and fake.labels is not None and real.labels is not None:
+        raise check.InputError(
+            f"the classes of {fake.name} ({_listed(fake.classes)}) are not those of {real.name} "
+            f"({_listed(real.classes)}); name the sub-folders alike"
+        )
+    return found
+
+
+def _numbered(one: Images, real: Images) -> Tensor | None:
+    """Return class numbers as those of ``real``; None where it does not know all that are shown."""
     import torch
 
-    names = sorted({name for one in sets for name in one.classes or ()})
-    place = {name: k for k, name in enumerate(names)}
-    return [
-        None if one.classes is None else torch.tensor([place[name] for name in one.classes])
-        for one in sets
-    ]
+    place = {name: k for k, name in enumerate(real.classes)}
+    if one.labels is None or real.labels is None:
+        return None
+    if not place.keys() >= {one.classes[k] for k in one.labels.unique().tolist()}:
+        return None
+    return torch.tensor([place.get(name, -1) for name in one.classes])[one.labels]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
 def _is_model(source: str) -> bool:
     from gouache import registry, weights
 
-    if source in registry.names("data"):
-        return False
-    return source in weights.names() or any(
-        (Path(source) / name).is_file() for name in ("run.json", "config.json")
-    )
+    return source not in registry.names("data") and weights.locate(source) is not None
 
 
 def _check_known(word: str) -> None:
@@ -116,6 +167,4 @@ def _drawn(source: str, size: int | None, n: int, seed: int) -> Images:
     model, names = samples.open_model(source)
     drawn = samples.draw(model, n, seed=seed, names=names)
     images = drawn.images if size is None else image.resize(drawn.images, size)
-    if drawn.labels is None:
-        return Images(source, images, None)
-    return Images(source, images, tuple(names[k] for k in drawn.labels.tolist()))
+    return Images(source, images, drawn.labels, names)
