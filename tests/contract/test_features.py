@@ -1,5 +1,7 @@
 """What every representation keeps to: vectors per image, frozen, independent of the batch."""
 
+import hashlib
+
 import pytest
 import torch
 
@@ -85,12 +87,23 @@ def test_load_gives_the_name_it_was_asked_for(name):
     assert load(name, reference=images()).name == name
 
 
+@pytest.mark.parametrize(("n", "side", "name"), [(60, 8, "20"), (14, 8, "13"), (60, 3, "9")])
+def test_pca_without_a_number_takes_what_the_images_allow(n, side, name):
+    features = load("pca", reference=images(n, side=side))
+    assert features.name == f"pca-{name}"
+    assert features(images(2, side=side)).shape == (2, int(name))
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
         ("pixel", 'did you mean "pixels"'),
         ("pca", "pass reference=images"),
         ("pca-x", "pca-K"),
+        ("pca-", 'named pca or pca-K, got "pca-"'),
+        ("pixels-7", 'named pixels, got "pixels-7"'),
+        ("digits-foo", 'named digits, got "digits-foo"'),
+        ("random-", 'named random, got "random-"'),
         ("digits", "no digits network"),
         ("inception-99", "unknown layer"),
         ("inception", "no Inception weights"),
@@ -101,6 +114,17 @@ def test_load_names_the_mend(name, message, tmp_path, monkeypatch):
     weights = tmp_path / "none" if name == "digits" else None
     with pytest.raises(InputError, match=message):
         load(name, weights=weights)
+
+
+@pytest.mark.parametrize("name", ["pixels", "pca", "pca-4", "random"])
+def test_load_refuses_weights_where_there_are_none(name, tmp_path):
+    with pytest.raises(InputError, match="leave weights out"):
+        load(name, reference=images(), weights=tmp_path)
+
+
+def test_pca_needs_two_images():
+    with pytest.raises(InputError, match="2 images or more"):
+        load("pca", reference=images(1))
 
 
 def test_pca_refuses_too_few_images_and_other_shapes():
@@ -141,8 +165,16 @@ def test_digits_net_learns_and_survives_saving(tmp_path):
     assert (net.logits(batch["image"]).argmax(1) == label).float().mean() == 1
     pretrained.save(net, tmp_path)
     again = load("digits", weights=tmp_path)
+    assert again.name.startswith(f"digits ({tmp_path.name} ")
+    assert net.name != "digits"
     assert torch.equal(again(batch["image"]), net(batch["image"]))
     assert isinstance(net, Trainable)
+
+
+def test_weights_that_ship_are_digits_wherever_they_lie(tmp_path):
+    pretrained.save(load("digits"), tmp_path)
+    assert load("digits").name == "digits"
+    assert load("digits", weights=tmp_path).name == "digits"
 
 
 def test_digits_net_is_small_and_takes_other_sizes():
@@ -162,12 +194,22 @@ def test_inception_refuses_wrong_weights(tmp_path):
         Inception().adopt({"x": torch.zeros(1)}, "file")
 
 
-def test_inception_reads_safetensors_from_the_cache(tmp_path, monkeypatch):
+def test_inception_of_the_published_hash_has_the_plain_name(tmp_path, monkeypatch):
+    file = tmp_path / "inception.pth"
+    torch.save(Inception().state_dict(), file)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    monkeypatch.setattr("gouache.features._inception._SHA256", digest[:8])
+    assert Inception.load(file, layer="192").name == "inception-192"
+
+
+def test_inception_reads_safetensors_from_the_cache_and_does_not_vouch_for_them(
+    tmp_path, monkeypatch
+):
     net = Inception("192")
     folder = tmp_path / "hub" / "checkpoints"
     folder.mkdir(parents=True)
     pretrained.write_tensors(net.state_dict(), folder / "inception-2015-12-05.safetensors")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     again = load("inception-192")
-    assert again.name == "inception-192"
+    assert again.name == "inception-192 (unverified)"
     assert torch.equal(again(images(2)), net(images(2)))

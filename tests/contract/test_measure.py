@@ -3,6 +3,9 @@
 import inspect
 import json
 import math
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -135,6 +138,7 @@ def test_distance_is_called_fid_on_published_inception_features_alone():
     for name, expected in [
         (Inception("64").name, "frechet"),
         ("inception-64", "frechet"),
+        ("inception-2048 (unverified)", "frechet"),
         ("inception-2048", "FID"),
     ]:
         features.name = name
@@ -162,6 +166,97 @@ def test_evaluate_leaves_out_what_lacks_its_needs_unless_asked():
     assert found == set(NAMES) - {"memorization", "classification_accuracy"}
     with pytest.raises(InputError, match="pass train=images"):
         evaluate(images(), images(40, 1), measures=["memorization"])
+
+
+def labelled(n_fake=40):
+    """Return sets for every measure, and labels for all of them."""
+    sets = {"real": images(), "fake": images(n_fake, 1), "train": images(50, 2)}
+    return sets | {f"{key}_labels": labels(len(x)) for key, x in sets.items()}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_measure_alone_scores_as_in_the_full_table(name):
+    whole = {score.name: score for score in evaluate(**labelled(), rng=generator(3))}
+    alone = evaluate(**labelled(), measures=[name], rng=generator(3))
+    assert alone == [whole[name]]
+
+
+ORDER = """
+import torch
+from gouache.measure import evaluate
+from gouache.random import generator
+torch.set_num_threads(1)
+real, fake, train = (torch.rand(n, 1, 4, 4, generator=generator(n)) for n in (31, 30, 40))
+labels = torch.arange(40) % 2
+names = ["classification_accuracy", "frechet"]
+given = {"real_labels": labels[:31], "fake_labels": labels[:30], "train_labels": labels}
+print(evaluate(real, fake, measures=names, train=train, rng=generator(0), **given))
+"""
+
+
+def test_scores_do_not_hang_on_the_order_of_a_set_of_strings():
+    """Of the names in ORDER, hash seeds 0 and 3 put another one first."""
+    scores = [
+        subprocess.run(
+            [sys.executable, "-c", ORDER],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("0", "3")
+    ]
+    assert scores[0] == scores[1]
+    assert "frechet" in scores[0]
+
+
+def test_few_images_keep_the_measures_that_they_allow():
+    """10 images: 9 components, and too few for the neighbours of precision and the others."""
+    real, fake, train = images(10), images(12, 1), images(50, 2)
+    found = {score.name: score for score in evaluate(real, fake, train=train, rng=generator(0))}
+    assert found.keys() == {"frechet", "kernel", "memorization"}
+    assert found["frechet"].features == "pca-9"
+    with pytest.raises(InputError, match="real must hold at least 14 samples, got 10"):
+        evaluate(real, fake, measures=["recall"])
+    few = evaluate(real, fake[:3], train=train, rng=generator(0))
+    assert [score.name for score in few] == ["memorization"]
+    with pytest.raises(InputError, match="fake must hold at least"):
+        evaluate(real, fake[:1], train=train)
+
+
+def test_features_are_left_alone_where_no_measure_takes_them():
+    class Refusing(Pixels):
+        def __call__(self, x):
+            raise AssertionError
+
+    given = {"features": Refusing(), "measures": ["memorization"]}
+    assert evaluate(images(), images(40, 1), train=images(50, 2), **given)[0].features == "pixels"
+    given["features"] = "pca-99"
+    assert evaluate(images(), images(40, 1), train=images(50, 2), **given)
+    with pytest.raises(InputError, match="99 components need more"):
+        evaluate(images(), images(40, 1), features="pca-99")
+
+
+@pytest.mark.parametrize("of", ["fake", "train"])
+def test_one_class_leaves_classification_out_unless_asked(of):
+    given = labelled() | {f"{of}_labels": torch.ones(40 if of == "fake" else 50)}
+    found = {score.name for score in evaluate(**given)}
+    assert found == set(NAMES) - {"classification_accuracy"}
+    with pytest.raises(InputError, match=f"{of}_labels must hold two classes"):
+        evaluate(**given, measures=["classification_accuracy"])
+
+
+def test_floor_says_whether_training_images_stand_in():
+    real, fake = images(60), images(40, 1)
+    said = {n: frechet(real, fake, train=images(n, 2)).extra["floor_by"] for n in (8, 39, 40, 41)}
+    assert (
+        said[8]
+        == "random parts of real images, 36 against 24 (draws: 16), and half as many, extrapolated"
+    )
+    assert said[39].startswith("real against training images, 60 against 39")
+    assert said[39].endswith("extrapolated by parts of the training images")
+    assert said[40] == "real against training images, 60 against 40 (draws: 1)"
+    assert said[41] == "real against training images, 60 against 40 (draws: 16)"
 
 
 def test_held_out_images_that_were_trained_on_are_noticed():

@@ -144,6 +144,35 @@ def test_floor_with_training_images_is_at_the_sizes_of_the_score():
     assert score.extra["train"] == pytest.approx(law, rel=0.3)
 
 
+def pictures(n, rng, side=10):
+    return 0.5 + 0.08 * torch.randn(n, 1, side, side, generator=rng)
+
+
+@pytest.mark.parametrize(("n_train", "m", "within"), [(200, 60, 0.02), (160, 200, 0.05)])
+def test_floor_of_fitted_features_is_the_score_of_fresh_images(n_train, m, within):
+    """Components fitted to 60 images of 100 white pixels take up their noise, not that of others.
+
+    The floor must count what the score counts, with as many training images as fakes or fewer.
+    """
+    rng, gaps, values = generator(13), [], []
+    for _ in range(20):
+        score = frechet(pictures(60, rng), pictures(m, rng), train=pictures(n_train, rng), rng=rng)
+        gaps.append(score.value - score.floor)
+        values.append(score.value)
+    spread = np.std(gaps, ddof=1) / math.sqrt(len(gaps))
+    assert abs(np.mean(gaps)) < 3 * spread
+    assert spread < within * np.mean(values)
+
+
+@pytest.mark.parametrize(("n", "t", "m"), [(200, 150, 1000), (500, 300, 1000)])
+def test_floor_extrapolates_where_training_images_are_fewer_than_fakes(n, t, m):
+    d, rng = 32, generator(14)
+    law = (1 / n + 1 / m) * (d + d * (d + 1) / 4)
+    draws = ((normal(size, d, rng) for size in (n, m, t)) for _ in range(8))
+    floors = [frechet(x, y, train=z, rng=rng).floor for x, y, z in draws]
+    assert np.mean(floors) == pytest.approx(law, rel=0.08)
+
+
 CASES = [(500, 500, 32, 0.0, 1.0), (500, 500, 32, 0.15, 1.2), (1000, 400, 8, 0.3, 1.0)]
 
 

@@ -86,6 +86,22 @@ def test_coverage_and_density_of_one_distribution(n, m, k, expected):
     assert density(x, x, k=k).floor == 1
 
 
+def test_floors_of_precision_and_recall_in_fitted_features_are_those_of_fresh_images():
+    """As for the Fréchet distance: few real images, to which the components are fitted."""
+    rng = generator(8)
+    gaps: dict[str, list[float]] = {"precision": [], "recall": []}
+    for _ in range(20):
+        real, fake, train = (
+            0.5 + 0.08 * torch.randn(n, 1, 6, 6, generator=rng) for n in (60, 60, 200)
+        )
+        scores = prdc_scores(real, fake, features="pca", train=train, rng=rng, k=5)
+        for name, found in gaps.items():
+            found.append(scores[name].value - scores[name].floor)
+    for name, found in gaps.items():
+        assert abs(np.mean(found)) < 3 * np.std(found, ddof=1) / math.sqrt(len(found)), name
+        assert np.std(found) > 0, name
+
+
 def test_equal_features_lie_in_no_open_ball():
     x = torch.ones(30, 4)
     assert set(prdc(x, x, 3).values()) == {0.0}
@@ -144,6 +160,25 @@ def test_memorization_finds_copies_and_clears_fresh_samples():
     assert near.extra["ratio"] < 0.5
     poor = memorization(held_out, normal(300, 10, rng, 2.0), train=train)
     assert poor.value < 0.2
+
+
+def test_copies_of_digits_saved_to_files_count_as_copies():
+    from sklearn.datasets import load_digits
+
+    x = torch.tensor(load_digits().data / 16).float().view(-1, 1, 8, 8)
+    train, real = x[:1000], x[1000:]
+    saved = (train[:300] * 255).round() / 255
+    assert not torch.equal(saved, train[:300])
+    score = memorization(real, saved, train=train)
+    assert score.extra["copies"] == 1
+    assert memorization(real, real, train=train, features="pca").extra["copies"] == 0
+    assert memorization(real, saved, train=train, features="pca").extra["copies"] == 1
+    moved = (saved + 1 / 255).clamp(max=1)
+    assert memorization(real, moved, train=train).extra["copies"] == 0
+    rows = [v.flatten(1) for v in (real, saved, train)]
+    assert memorization(rows[0], rows[1], train=rows[2]).extra["copies"] < 1
+    with pytest.warns(UserWarning, match="100% of the real images are among the training"):
+        memorization(saved, real, train=train)
 
 
 def test_memorization_error_is_the_spread_given_the_training_set():

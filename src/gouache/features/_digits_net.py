@@ -47,7 +47,8 @@ class DigitsNet(Trainable, Features, Pretrained):
 
     Trained by cross entropy on labelled images; 82,000 parameters at the default size. It has no
     dropout and no batch statistics, so an image's features never depend on its batch. Calling it
-    with images gives features; the training loop calls it with its generator of losses.
+    with images gives features; the training loop calls it with its generator of losses. Only the
+    weights that ship are called ``digits`` (``gouache.features.load`` knows them by their hash).
 
     Args:
         config: its shape.
@@ -64,7 +65,7 @@ class DigitsNet(Trainable, Features, Pretrained):
 
     Config = DigitsNetConfig
     config: DigitsNetConfig
-    name = "digits"
+    name = "digits (unnamed weights)"
 
     def __init__(self, config: DigitsNetConfig | None = None) -> None:
         super().__init__()

@@ -173,13 +173,15 @@ class Inception(nn.Module, Features):
 
         The cache is ``$TORCH_HOME/hub/checkpoints`` (``~/.cache/torch`` by default), where other
         libraries keep the same file. A ``.pth`` must have the published SHA-256 and is read
-        without running code; a ``.safetensors`` must hold the same 566 tensors.
+        without running code. A ``.safetensors`` must hold the same 566 tensors; what they are is
+        not known, so its features are named ``(unverified)`` and no distance in them is an FID.
         """
         choice(layer, "layer", LAYERS)
         file = _find(weights)
         network = cls(layer)
-        network.adopt(_read(file), str(file))
-        network.name = f"inception-{layer}"
+        known = file.suffix != ".safetensors"
+        network.adopt(_read_published(file) if known else read_tensors(file), str(file))
+        network.name = f"inception-{layer}" if known else f"inception-{layer} (unverified)"
         return network
 
     def adopt(self, state: Mapping[str, Tensor], where: str) -> None:
@@ -303,9 +305,7 @@ def _find(weights: str | Path | None) -> Path:
     )
 
 
-def _read(file: Path) -> Mapping[str, Tensor]:
-    if file.suffix == ".safetensors":
-        return read_tensors(file)
+def _read_published(file: Path) -> Mapping[str, Tensor]:
     with open(file, "rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     if not digest.startswith(_SHA256):

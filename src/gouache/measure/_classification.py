@@ -96,7 +96,7 @@ def _labels(labels: Tensor | None, samples: Tensor, name: str) -> Tensor:
             f"{name} must be one class a sample, shape ({len(samples)},), got {tuple(labels.shape)}"
         )
     if name != "real_labels" and len(labels.unique()) < 2:
-        raise InputError(f"{name} must hold two classes or more to learn from, got one")
+        raise MissingInput(f"{name} must hold two classes or more to learn from, got one")
     return labels.cpu()
 
 

@@ -22,7 +22,7 @@ from gouache.contracts import Features
 from gouache.registry import method
 
 from ._score import Score
-from ._sets import Sets, how_split, order, resplits, sets
+from ._sets import Sets, how_split, order, resplits, sets, stand_in
 
 _BLOCK = 4096
 
@@ -86,11 +86,15 @@ def frechet(
     sample's weight, ``var = var(psi_X)/n + var(psi_Y)/m - v``, where v, the variance of the second
     order in the Gaussian case, corrects what the first two terms count twice.
 
-    The floor is the mean of F between random parts of the real images (pooled with the training
-    images, if given): at n and m samples where there are n + m of them; otherwise parts in the
-    ratio n : m and halves of these, extrapolated by ``F = a c + b c^2, c = 1/n + 1/m``.
-    ``extra["floor_by"]`` says which. ``extra["train"]``, with ``train``, is F between ``real`` and
-    (at most m of) the training images: what a model that only copies would score.
+    The floor is the mean of F between the real images and random m of the training images, which
+    are, as the fakes are, new to features fitted to ``real``. Where these are t < m, the law of
+    small samples, ``L(c) = a c + b c^2, c = 1/n + 1/m``, is fitted to parts of them, and the floor
+    is ``F + L(1/n + 1/m) - L(1/n + 1/t)``. Without training images (or with hardly any) it is
+    ``L``, fitted to random parts of the real images and halves of these; in features fitted to
+    few real images that is too low. ``extra["floor_by"]`` says which.
+
+    ``extra["train"]``, with ``train``, is F between ``real`` and one draw of (at most m of) the
+    training images: what a model that only copies would score.
 
     Args:
         real: real images ``(N, C, H, W)`` in [0, 1], held out of training, or features ``(N, D)``.
@@ -302,21 +306,37 @@ def _between(X: Tensor, Y: Tensor) -> float:
 
 
 def _floor(s: Sets, rng: torch.Generator | None) -> tuple[float, str]:
-    """Return F between random parts of real images, extrapolated to the sizes of the score."""
+    """Return F between real images and real images, extrapolated to the sizes of the score."""
     pairs = resplits(s, max(1, min(16, 1024 // s.real.shape[1])), rng)
     how = how_split(pairs, s)
     if not pairs:
         return float("nan"), how
-    u = (1 / len(s.real) + 1 / len(s.fake)) / sum(1 / len(part) for part in pairs[0])
-    if u == 1:
-        return sum(_between(*pair) for pair in pairs) / len(pairs), how
-    drawn = [_two_sizes(*pair) for pair in pairs]
-    whole, half = (sum(values) / len(drawn) for values in zip(*drawn, strict=True))
-    how += ", and half as many, extrapolated"
-    return u * (2 * whole - half / 2 + u * (half / 2 - whole)), how
+    c, at = _inverse_sizes(s.real, s.fake), _inverse_sizes(*pairs[0])
+    if c == at:
+        values = [_between(*pair) for pair in pairs]
+    elif stand_in(s) is None:
+        values = [a * c + b * c**2 for a, b in (_law(*pair) for pair in pairs)]
+        how += ", and half as many, extrapolated"
+    else:
+        values = [_between(*pair) + _grown(pair[1], at, c) for pair in pairs]
+        how += ", extrapolated by parts of the training images"
+    return max(0.0, sum(values) / len(values)), how
 
 
-def _two_sizes(X: Tensor, Y: Tensor) -> tuple[float, float]:
-    """Return F between two sets, and its mean over the two pairs of their halves."""
-    a, b = len(X) // 2, len(Y) // 2
-    return _between(X, Y), (_between(X[:a], Y[:b]) + _between(X[a:], Y[b:])) / 2
+def _grown(train: Tensor, at: float, c: float) -> float:
+    """Return ``L(c) - L(at)``, L fitted to the two halves of the training images."""
+    half = len(train) // 2
+    a, b = _law(train[:half], train[half:])
+    return a * (c - at) + b * (c**2 - at**2)
+
+
+def _law(X: Tensor, Y: Tensor) -> tuple[float, float]:
+    """Fit ``L(c) = a c + b c^2`` to F between two sets of one kind and between their halves."""
+    i, j, c = len(X) // 2, len(Y) // 2, _inverse_sizes(X, Y)
+    whole = _between(X, Y)
+    half = (_between(X[:i], Y[:j]) + _between(X[i:], Y[j:])) / 2
+    return (2 * whole - half / 2) / c, (half / 2 - whole) / c**2
+
+
+def _inverse_sizes(X: Tensor, Y: Tensor) -> float:
+    return 1 / len(X) + 1 / len(Y)

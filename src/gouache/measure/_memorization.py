@@ -15,6 +15,7 @@ from ._score import Score
 from ._sets import MissingInput, sets
 
 SEEN = 0.01
+LEVEL = 0.51 / 255
 
 
 @method("measure")
@@ -39,7 +40,9 @@ def memorization(
     ``extra`` holds the mean distances of ``fake``, ``held_out`` and ``null``, ``ratio`` (median of
     fakes over median of the null), ``against_null`` (value with the null in place of held-out
     images), ``below_null_1_percent`` (share of fakes below the null's first percentile; 0.01 is
-    expected of fresh images), and ``copies`` (share at distance 0).
+    expected of fresh images), and ``copies``: the share within half an 8-bit level of their nearest
+    training image (root mean square over pixels), as a copy is that was saved to a file, or equal
+    to it where features are given.
 
     Args:
         real: held-out real images ``(N, C, H, W)`` in [0, 1] or features ``(N, D)``.
@@ -68,8 +71,9 @@ def memorization(
         )
     s = sets(real, fake, train, features, default="pixels")
     assert s.train is not None
-    held_out, generated = (nearest(x, s.train)[0][:, 0] for x in (s.real, s.fake))
-    _warn_of_seen(float((held_out == 0).double().mean()))
+    held_out, of_real = (x[:, 0] for x in nearest(s.real, s.train))
+    generated, of_fake = (x[:, 0] for x in nearest(s.fake, s.train))
+    _warn_of_seen(_copied(real, train[of_real]))
     null = nearest(s.train, s.train, exclude_self=True)[0][:, 0]
     value, error = auc(generated, held_out)
     floor, floor_error = auc(null, held_out)
@@ -83,10 +87,17 @@ def memorization(
         "ratio": float(generated.median() / null.median().clamp(min=1e-300)),
         "against_null": auc(generated, null)[0],
         "below_null_1_percent": float((generated < null.quantile(0.01)).double().mean()),
-        "copies": float((generated == 0).double().mean()),
+        "copies": _copied(fake, train[of_fake]),
     }
     n, m = len(real), len(fake)
     return Score("memorization", value, error, n, m, s.features, floor, "floor", extra)
+
+
+def _copied(samples: Tensor, originals: Tensor) -> float:
+    """Return the share of samples that are their ``originals``, up to the rounding of a file."""
+    level = LEVEL if samples.ndim == 4 else 0.0
+    difference = (samples.double() - originals.double()).flatten(1)
+    return float((difference.square().mean(1).sqrt() <= level).double().mean())
 
 
 def _warn_of_seen(share: float) -> None:

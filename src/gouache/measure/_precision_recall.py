@@ -57,8 +57,9 @@ def precision(
         real: real images ``(N, C, H, W)`` in [0, 1] or features ``(N, D)``.
         fake: generated ones.
         features: a name for ``gouache.features.load``, or Features.
-        train: real images that the model was trained on; the floor is taken between random parts
-            of ``real`` and these, at the sizes of the score where there are enough.
+        train: real images that the model was trained on; the floor is taken between ``real`` and
+            as many of these as there are fakes (or as there are), else between random parts of
+            ``real``.
         rng: draws the halves of the error and the parts of the floor.
         k: neighbours; the paper takes 3.
 

@@ -14,7 +14,10 @@ from gouache.features import load as load_features
 
 
 class MissingInput(InputError):
-    """A measure needs what it was not given; ``evaluate`` leaves it out unless asked for it."""
+    """A measure cannot be had from these sets: an argument, samples or a class are missing.
+
+    ``evaluate`` leaves such a measure out unless it was asked for by name.
+    """
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,11 @@ def sets(
     Images ``(N, C, H, W)`` go through ``features``; ``pca`` is fitted to ``real``, so that fakes
     and training images, of which one makes the score and the other its floor, are both new to it.
     Matrices ``(N, D)`` are features already, and then ``features`` must be the measure's
-    ``default``. ``least`` is the smallest N allowed.
+    ``default``. ``least`` is the smallest N allowed; 2 training images will do.
     """
     given = {"real": real, "fake": fake} | ({} if train is None else {"train": train})
     for name, value in given.items():
-        _check(value, name, least)
+        _check(value, name, 2 if name == "train" else least)
         if value.shape[1:] != real.shape[1:]:
             raise InputError(
                 f"{name} must match real apart from the number of images, got "
@@ -64,29 +67,44 @@ def sets(
 
 
 def resplits(s: Sets, times: int, rng: torch.Generator | None) -> list[tuple[Tensor, Tensor]]:
-    """Return pairs of disjoint random sets of real features, for floors.
+    """Return pairs of disjoint sets of real features, for floors.
 
-    The pool is the real and the training images. The parts are as large as the real and the
-    generated set where the pool allows, otherwise in their ratio, at most evenly. Below 8 images
-    there is nothing to split and the list is empty.
+    The real images come first and random training images, as many as there are fakes or as there
+    are, stand in for the fakes: like these they are new to features fitted to ``real``. Without
+    training images enough (see :func:`stand_in`), the real ones are split at random, in the ratio
+    of the score's sizes, at most evenly, and both parts are known to such features. Below 8 real
+    images there is then nothing to split and the list is empty.
     """
-    pool = s.real if s.train is None else torch.cat([s.real, s.train])
-    n, m, N = len(s.real), len(s.fake), len(pool)
-    if N < 8:
+    n, m, train = len(s.real), len(s.fake), stand_in(s)
+    if train is not None:
+        times = 1 if len(train) == m else times
+        drawn = [order(len(train), rng)[:m].to(train.device) for _ in range(times)]
+        return [(s.real, train[i]) for i in drawn]
+    if n < 8:
         return []
-    second = m if n + m <= N else max(4, round(N * min(0.5, m / (n + m))))
-    first = min(n, N - second)
-    drawn = [order(N, rng).to(pool.device) for _ in range(times)]
-    return [(pool[i[:first]], pool[i[first : first + second]]) for i in drawn]
+    first = n - max(4, round(n * min(0.5, m / (n + m))))
+    drawn = [order(n, rng).to(s.real.device) for _ in range(times)]
+    return [(s.real[i[:first]], s.real[i[first:]]) for i in drawn]
+
+
+def stand_in(s: Sets) -> Tensor | None:
+    """Return the training images if they can stand in for the fakes in a floor.
+
+    They must be as many as the fakes, or else 8 and half as many as the real images, which is
+    what splitting these would give.
+    """
+    enough = min(len(s.fake), max(8, len(s.real) // 2))
+    return s.train if s.train is not None and len(s.train) >= enough else None
 
 
 def how_split(pairs: list[tuple[Tensor, Tensor]], s: Sets) -> str:
     """Say what :func:`resplits` did."""
     if not pairs:
         return "unknown: too few real images to split; pass 8 or more"
-    source = "real" if s.train is None else "real and training"
+    alone = stand_in(s) is None
+    source = "random parts of real images" if alone else "real against training images"
     first, second = pairs[0]
-    return f"{len(pairs)} random splits of {source} images, {len(first)} against {len(second)}"
+    return f"{source}, {len(first)} against {len(second)} (draws: {len(pairs)})"
 
 
 def order(n: int, rng: torch.Generator | None) -> Tensor:
@@ -106,7 +124,7 @@ def _check(value: Tensor, name: str, least: int) -> None:
         raise InputError(f"{name} must be float features (N, D), got {value.dtype}; call .float()")
     check.finite(value, name)
     if len(value) < least:
-        raise InputError(f"{name} must hold at least {least} samples, got {len(value)}; add more")
+        raise MissingInput(f"{name} must hold at least {least} samples, got {len(value)}; add more")
 
 
 def extractor(features: str | Features, reference: Tensor) -> Features:
