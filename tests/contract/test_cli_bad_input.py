@@ -83,6 +83,10 @@ CASES = {
     "page is a folder": ("report RUN --out folder.html", "is a folder"),
     "unknown kind": ("list colours", "is not one of"),
     "sizes differ": ("evaluate small large", "pass --size 4"),
+    "unknown features that nothing takes": (
+        "evaluate small small --features vgg --metrics memorization",
+        'unknown features "vgg"',
+    ),
     "unknown features": ("evaluate small small --features vgg", 'unknown features "vgg"'),
     "unknown metric": ("evaluate small small --metrics fid", 'unknown metric "fid"'),
     "unknown set": ("evaluate digit small", 'did you mean "digits"'),

@@ -60,10 +60,12 @@ def evaluate(
     Example: gouache evaluate digits digits-diffusion --train digits:train --json scores.json
     """
     from gouache import check
+    from gouache.features import names as known
 
     if json is not None:
         check.new_file(json, suffixes=(".json",))
     check.count(n, "n", 1, 1_000_000)
+    check.choice(features.partition("-")[0], "features", known())
     chosen = _chosen(metrics)
     training, size = _settled(fake, train, size)
     with using(threads):

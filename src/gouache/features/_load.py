@@ -24,6 +24,16 @@ from ._pixels import Pixels
 _DIGITS = ROOT / "weights" / "digits-features"
 
 
+def names() -> tuple[str, ...]:
+    """Return the words that begin the names that :func:`load` takes.
+
+    Example:
+        >>> "pca" in names()
+        True
+    """
+    return tuple(_BY_WORD)
+
+
 def load(
     name: str, *, reference: Tensor | None = None, weights: str | Path | None = None
 ) -> Features:
