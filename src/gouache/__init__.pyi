@@ -7,6 +7,7 @@ from . import generate as generate
 from . import image as image
 from . import measure as measure
 from . import nets as nets
+from . import patches as patches
 from . import pretrained as pretrained
 from . import random as random
 from . import recipes as recipes

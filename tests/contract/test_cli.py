@@ -14,7 +14,7 @@ from gouache import data, image, measure, random, registry, samples
 from gouache.cli import _live
 from gouache.train import read_log
 
-VERBS = ("demo", "train", "sample", "evaluate", "report", "list", "doctor")
+VERBS = ("demo", "denoise", "train", "sample", "evaluate", "report", "list", "doctor")
 
 
 @pytest.fixture(autouse=True)

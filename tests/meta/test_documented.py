@@ -12,7 +12,16 @@ from gouache import registry
 TESTS = Path(__file__).parents[1]
 ENTRIES = registry.entries()
 # Roles that are a method of somebody's paper; data, recipes and names without a role need no year.
-CITING = {"schedule", "target", "sampler", "guide", "measure", "features", "generate"}
+CITING = {
+    "schedule",
+    "target",
+    "sampler",
+    "guide",
+    "measure",
+    "features",
+    "generate",
+    "denoise",
+}
 YEAR = re.compile(r"\b(1[89]|20)\d\d\b")
 
 

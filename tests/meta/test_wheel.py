@@ -69,7 +69,7 @@ def test_wheel_holds_every_file_of_the_source(wheel):
     here = {
         path.relative_to(SRC).as_posix()
         for path in (SRC / "gouache").rglob("*")
-        if path.is_file() and path.suffix != ".pyc"
+        if path.is_file() and "__pycache__" not in path.parts
     }
     assert here <= shipped, f"not in the wheel: {sorted(here - shipped)}"
     assert {"gouache/py.typed", "gouache/__init__.pyi", "gouache/diffuse/__init__.pyi"} <= shipped

@@ -18,7 +18,7 @@ import typer
 
 import gouache
 
-from . import _demo, _doctor, _evaluate, _list, _report, _sample, _train
+from . import _demo, _denoise, _doctor, _evaluate, _list, _report, _sample, _train
 from ._screen import say
 
 # Read when torch starts its threads: on a busy machine they otherwise spin for each other, and a
@@ -45,6 +45,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("demo")(_demo.demo)
+app.command("denoise")(_denoise.denoise)
 app.command("train")(_train.train)
 app.command("sample")(_sample.sample)
 app.command("evaluate")(_evaluate.evaluate)

@@ -1,0 +1,5 @@
+"""Part I, without training: matching of patches, filters, restoration, synthesis."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

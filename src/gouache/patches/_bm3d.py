@@ -1,0 +1,234 @@
+"""BM3D: similar blocks are stacked, and the stack is filtered in a 3-D transform domain.
+
+Notation: ``z = y + sigma n`` the noisy image; ``Z_R`` the stack of blocks similar to the reference
+block R, ``T`` the 3-D transform (two dimensions within a block, Haar along the stack).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gouache import check
+from gouache.registry import method
+
+from ._image import batched, like, sigma_of
+
+Array: TypeAlias = NDArray[np.float32]
+N = 8
+RADIUS, STEP = 19, 3
+# Rows are channels: luminance, red against blue, green against the two; each of norm 1.
+OPPONENT = ((1 / 3, 1 / 3, 1 / 3), (0.5, 0.0, -0.5), (0.25, -0.5, 0.25))
+
+
+@method("denoise")
+def bm3d(
+    image: Tensor,
+    sigma: float | Tensor | None = None,
+    *,
+    steps: int = 2,
+    threshold: float = 2.7,
+    progress: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """Denoise by block matching and collaborative filtering in a 3-D transform domain.
+
+    First ``Y_R = T^-1 hard(T Z_R, threshold sigma)`` for every reference block, its blocks put
+    back with weight ``1 / (sigma^2 N_kept)``: the basic estimate b. Then the stacks are matched
+    again in b, and ``Y_R = T^-1 (W T Z_R)`` with ``W = |T B_R|^2 / (|T B_R|^2 + sigma^2)``, put
+    back with weight ``1 / (sigma^2 |W|^2)``. Blocks are 8 x 8, every third pixel is a reference,
+    the window is 39 pixels, stacks hold up to 16 blocks, then 32. Images of three channels are
+    filtered in an opponent colour space, with stacks matched in luminance. A stack keeps its mean.
+
+    Args:
+        image: noisy ``(C, H, W)`` or ``(B, C, H, W)``, pixel range 1, not clipped.
+        sigma: noise in units of the pixel range: a number, one an image, or a map ``(H, W)``,
+            whose mean over a block counts; None estimates it.
+        steps: 1 returns the basic estimate.
+        threshold: of the first step, in sigmas.
+        progress: called with (strips done, strips in all).
+
+    Raises:
+        InputError: an image that is no image, or sigma on another scale.
+
+    Reference:
+        K. Dabov, A. Foi, V. Katkovnik, K. Egiazarian, "Image denoising by sparse 3-D
+        transform-domain collaborative filtering", 2007; M. Lebrun, "An analysis and implementation
+        of the BM3D image denoising method", 2012.
+
+    Example:
+        >>> import torch
+        >>> from gouache import patches
+        >>> clean = torch.linspace(0, 1, 32).expand(1, 32, 32)
+        >>> noisy = clean + 0.1 * torch.randn(1, 32, 32, generator=torch.Generator().manual_seed(0))
+        >>> error = (patches.bm3d(noisy, 0.1) - clean).square().mean()
+        >>> bool(error < 0.1 * (noisy - clean).square().mean())
+        True
+    """
+    check.count(steps, "steps", 1, 2)
+    check.between(threshold, "threshold", 0)
+    z = batched(image)
+    level = sigma_of(sigma, z)
+    out = [_one(a, s, steps, threshold) for a, s in zip(z, level, strict=True)]
+    return like(torch.stack(out), image)
+
+
+def _one(z: Tensor, sigma: Tensor, steps: int, threshold: float) -> Tensor:
+    """Denoise one image ``(C, H, W)``."""
+    if float(sigma.max()) == 0:
+        return z
+    channels, height, width = z.shape
+    turn, back = _colours(channels)
+    noisy = np.ascontiguousarray(_padded(np.einsum("dc,chw->dhw", turn, z.cpu().numpy())))
+    level = _padded(np.broadcast_to(sigma.cpu().numpy(), (1, height, width)))
+    scales = np.sqrt((turn**2).sum(1))
+    plan = _plan(level[0], scales)
+    spread = float(np.sqrt((level**2).mean()))
+    basic = _first(noisy, _guide(noisy), plan, spread, threshold)
+    out = basic if steps == 1 else _second(noisy, basic, _guide(basic), plan)
+    return torch.from_numpy(np.einsum("dc,chw->dhw", back, out)[:, :height, :width].copy())
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Where the references are, and what the noise is there.
+
+    Attributes:
+        rows: where they begin ``(R,)``; ``cols`` likewise ``(Q,)``.
+        sigma: noise of each channel at each reference ``(C, R, Q)``.
+        tops: the first row that each strip of references reaches.
+        reach: how many rows a strip reaches.
+    """
+
+    rows: NDArray[np.int32]
+    cols: NDArray[np.int32]
+    sigma: Array
+    tops: NDArray[np.int32]
+    reach: int
+
+
+def _plan(level: Array, scales: Array) -> _Plan:
+    from . import _bm3d_kernels as kernels
+
+    rows, cols = (_starts(n) for n in level.shape)
+    means = torch.nn.functional.avg_pool2d(torch.from_numpy(level**2)[None], N, 1)[0].numpy()
+    sigma = np.sqrt(means[np.ix_(rows, cols)]).clip(1e-6)
+    heads, tails = rows[:: kernels.ROWS], rows[kernels.ROWS - 1 :: kernels.ROWS]
+    tails = tails if len(tails) == len(heads) else np.append(tails, rows[-1])
+    tops = np.maximum(0, heads - RADIUS).astype(np.int32)
+    reach = int((tails + RADIUS + N - tops).max())
+    return _Plan(rows, cols, (scales[:, None, None] * sigma).astype(np.float32), tops, reach)
+
+
+def _starts(length: int) -> NDArray[np.int32]:
+    """Return where references begin along one axis; the last one ends at the border."""
+    starts = list(range(0, length - N + 1, STEP))
+    return np.array(starts + [length - N] * (starts[-1] != length - N), np.int32)
+
+
+def _first(noisy: Array, guide: Array, plan: _Plan, spread: float, threshold: float) -> Array:
+    """Return the basic estimate."""
+    tau = np.float32(N * N * _tau(spread))
+
+    def run(kernels: Any, acc: Array, norm: Array) -> None:
+        search = (RADIUS, 16, tau, np.float32(threshold))
+        places = (plan.sigma, plan.rows, plan.cols)
+        kernels.hard(noisy, guide, *places, biorthogonal(), kaiser(), *search, acc, norm)
+
+    return _summed(noisy, plan, run)
+
+
+def _second(noisy: Array, basic: Array, guide: Array, plan: _Plan) -> Array:
+    """Return the final estimate."""
+    tau = np.float32(N * N * 400 / 255**2)
+
+    def run(kernels: Any, acc: Array, norm: Array) -> None:
+        places, search = (plan.sigma, plan.rows, plan.cols), (RADIUS, 32, tau)
+        kernels.wiener(noisy, basic, guide, *places, cosine(), kaiser(), *search, acc, norm)
+
+    return _summed(noisy, plan, run)
+
+
+def _guide(image: Array) -> Array:
+    """Return what blocks are compared in: luminance, or the mean of other channels."""
+    return image[0] if len(image) in (1, 3) else np.ascontiguousarray(image.mean(0))
+
+
+def _tau(sigma: float) -> float:
+    """Return the mean square at which noisy blocks differ too much: 50/255, and the noise's own."""
+    return 2500 / 255**2 + 2 * sigma**2
+
+
+def _summed(noisy: Array, plan: _Plan, run: Callable[[Any, Array, Array], None]) -> Array:
+    from . import _bm3d_kernels as kernels
+    from . import _jit
+
+    channels, _, width = noisy.shape
+    acc = np.zeros((len(plan.tops), channels, plan.reach, width), np.float32)
+    norm, out = np.zeros_like(acc), np.empty_like(noisy)
+    with _jit.session():
+        run(kernels, acc, norm)
+        kernels.gather(acc, norm, plan.tops, out)
+    return out
+
+
+def _colours(channels: int) -> tuple[Array, Array]:
+    """Return the matrix to the space of the filter, luminance first, and its inverse."""
+    turn = np.array(OPPONENT) if channels == 3 else np.eye(channels)
+    return turn.astype(np.float32), np.linalg.inv(turn).astype(np.float32)
+
+
+def _padded(image: Array) -> Array:
+    """Extend an image ``(C, H, W)`` by reflection to a block at least."""
+    missing = [(0, 0), *((0, max(0, N - n)) for n in image.shape[1:])]
+    return np.pad(image, missing, "symmetric")
+
+
+@cache
+def cosine() -> Array:
+    """Return the bases of the orthonormal discrete cosine transform ``(4, 8, 8)``."""
+    k, n = np.arange(N)[:, None], np.arange(N)[None]
+    basis = np.cos(np.pi * (2 * n + 1) * k / (2 * N)) * np.sqrt(2 / N)
+    basis[0] /= np.sqrt(2)
+    return _bases(basis)
+
+
+@cache
+def biorthogonal() -> Array:
+    """Return the bases of the biorthogonal spline wavelet 1.5, periodic ``(4, 8, 8)``.
+
+    The rows of the forward matrix have norm 1, so that noise keeps its level.
+    """
+    low = np.array([3, -3, -22, 22, 128, 128, 22, -22, -3, 3]) / (128 * np.sqrt(2))
+    high = np.array([0, 0, 0, 0, -1, 1, 0, 0, 0, 0]) / np.sqrt(2)
+    T, n = np.eye(N), N
+    while n > 1:
+        stage = np.zeros((n, n))
+        for k in range(n // 2):
+            for j in range(10):
+                at = (2 * k + j - 4) % n
+                stage[k, at] += low[j]
+                stage[n // 2 + k, at] += high[j]
+        T[:n] = stage @ T[:n]
+        n //= 2
+    T /= np.sqrt((T**2).sum(1, keepdims=True))
+    return _bases(T)
+
+
+def _bases(T: NDArray[np.float64]) -> Array:
+    """Return T, its transpose, its inverse and the transpose of that."""
+    S = np.linalg.inv(T)
+    return np.stack([T, T.T, S, S.T]).astype(np.float32)
+
+
+@cache
+def kaiser() -> Array:
+    """Return the weights within a block, a Kaiser window of beta 2."""
+    line = np.kaiser(N, 2.0)
+    return np.outer(line, line).astype(np.float32)

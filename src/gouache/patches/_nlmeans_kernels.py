@@ -1,0 +1,268 @@
+"""Non-local means by offsets: row by row, every weight used for both of its pixels.
+
+Notation: ``u`` the image ``(C, H, W)``, padded by f pixels; an offset ``t = (dy, dx)`` of the half
+window pairs p with q = p + t; ``d2`` the mean square difference of the patches at p and q.
+
+The rows are cut into strips of fixed height. A strip owns the pairs whose p lies in it and adds
+them up in memory of its own, ``half`` rows longer, since q may lie below; the strips are summed in
+order at the end. So the result does not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from ._jit import kernel
+
+STRIP = 32
+_LOG2E = np.float32(1.4426950408889634)
+_C1 = np.float32(0.6931471805599453)
+_C2 = np.float32(0.2402265069591007)
+_C3 = np.float32(0.05550410866482158)
+_C4 = np.float32(0.009618129107628477)
+_C5 = np.float32(0.0013333558146428443)
+_C6 = np.float32(0.00015403530393381608)
+
+
+@kernel(inline=True)
+def exp_minus(x, n, bits, scale):
+    """Replace ``x[:n]`` >= 0 by exp(-x), to 3e-7 of its value; below 2^-120 it is that.
+
+    ``exp(-x) = 2^-k 2^-g`` with k whole and |g| <= 1/2: the first factor is made of bits, ``scale``
+    being the same memory as ``bits``, the second is a polynomial.
+    """
+    for i in range(n):
+        t = x[i] * _LOG2E
+        t = t if t < np.float32(120) else np.float32(120)
+        k = np.int32(t + np.float32(0.5))
+        bits[i] = (np.int32(127) - k) << np.int32(23)
+        x[i] = np.float32(k) - t
+    for i in range(n):
+        g = x[i]
+        p = _C5 + g * _C6
+        p = _C4 + g * p
+        p = _C3 + g * p
+        p = _C2 + g * p
+        p = _C1 + g * p
+        x[i] = (np.float32(1) + g * p) * scale[i]
+
+
+@kernel(inline=True)
+def squares(u, y, dy, dx, x0, n, out):
+    """Set ``out[:n]`` to the sum over channels of ``(u(y, x0 + i) - u(y + dy, x0 + dx + i))^2``.
+
+    Here and below rows are cut before a loop, whose index is then known not to be negative: what
+    numba has to wrap around it does not vectorise.
+    """
+    for c in range(u.shape[0]):
+        p, q = u[c, y, x0 : x0 + n], u[c, y + dy, x0 + dx : x0 + dx + n]
+        if c == 0:
+            for i in range(n):
+                e = p[i] - q[i]
+                out[i] = e * e
+        else:
+            for i in range(n):
+                e = p[i] - q[i]
+                out[i] += e * e
+
+
+@kernel(inline=True)
+def box(rows, side, column, out):
+    """Set ``out[x]`` to the sum of columns x .. x + side - 1 of ``rows``, whose first is x = 0."""
+    n, wide = len(out), len(column)
+    first = rows[0, :wide]
+    for i in range(wide):
+        column[i] = first[i]
+    for j in range(1, side):
+        row = rows[j, :wide]
+        for i in range(wide):
+            column[i] += row[i]
+    for i in range(n):
+        out[i] = column[i]
+    for j in range(1, side):
+        shifted = column[j : j + n]
+        for i in range(n):
+            out[i] += shifted[i]
+
+
+@kernel(inline=True)
+def row_weights(u, f, y, fresh, dy, dx, x0, n, noise2, h2, rows, column, w, bits, scale):
+    """Set ``w[:n]`` to the weights of the pairs (p, q) of row y whose p begin at x0.
+
+    ``rows`` holds the squares of rows y .. y + 2f of ``u``, row j in place j mod (2f + 1); all are
+    computed if ``fresh``, else the last one alone, the others being there from row y - 1.
+    """
+    side = 2 * f + 1
+    for j in range(0 if fresh else 2 * f, side):
+        squares(u, y + j, dy, dx, x0, n + 2 * f, rows[(y + j) % side])
+    box(rows, side, column[: n + 2 * f], w[:n])
+    per_value = np.float32(1.0 / (u.shape[0] * side * side))
+    x1 = x0 + dx
+    p, q = noise2[y, x0 : x0 + n], noise2[y + dy, x1 : x1 + n]
+    hp, hq = h2[y, x0 : x0 + n], h2[y + dy, x1 : x1 + n]
+    for i in range(n):
+        d = w[i] * per_value - (p[i] + q[i])
+        d = d if d > np.float32(0) else np.float32(0)
+        w[i] = np.float32(2) * d / (hp[i] + hq[i])
+    exp_minus(w, n, bits, scale)
+
+
+@kernel(parallel=True)
+def pixelwise(u, f, half, noise2, h2, acc, norm):
+    """Add up, strip by strip, the weighted pixels ``acc`` and the weights ``norm`` of all pairs.
+
+    Args:
+        u: ``(C, H + 2f, W + 2f)``.
+        f: radius of a patch.
+        half: radius of the window.
+        noise2: sigma^2 ``(H, W)``; the two pixels' are added and taken from d2.
+        h2: ``(H, W)``; d2 is measured in the mean of the two pixels'.
+        acc: ``(strips, C, STRIP + half, W)``, zero.
+        norm: ``(strips, STRIP + half, W)``, zero.
+    """
+    channels, height, width = u.shape[0], u.shape[1] - 2 * f, u.shape[2] - 2 * f
+    for s in prange(acc.shape[0]):
+        rows, column = (
+            np.empty((2 * f + 1, width + 2 * f), np.float32),
+            np.empty(width + 2 * f, np.float32),
+        )
+        w, bits = np.empty(width, np.float32), np.empty(width, np.int32)
+        scale = bits.view(np.float32)
+        first = s * STRIP
+        for dy in range(half + 1):
+            for dx in range(-half if dy else 1, half + 1):
+                x0, n = max(0, -dx), width - abs(dx)
+                if n <= 0:
+                    continue
+                for y in range(first, min(first + STRIP, height - dy)):
+                    row_weights(
+                        u, f, y, y == first, dy, dx, x0, n, noise2, h2, rows, column, w, bits, scale
+                    )
+                    a, b, x1 = y - first, y - first + dy, x0 + dx
+                    add(norm[s, a, x0 : x0 + n], w)
+                    add(norm[s, b, x1 : x1 + n], w)
+                    for c in range(channels):
+                        p, q = u[c, y + f, x0 + f :], u[c, y + dy + f, x1 + f :]
+                        add_product(acc[s, c, a, x0 : x0 + n], w, q)
+                        add_product(acc[s, c, b, x1 : x1 + n], w, p)
+
+
+@kernel(inline=True)
+def add(out, w):
+    """Add ``w`` to ``out``."""
+    for i in range(len(out)):
+        out[i] += w[i]
+
+
+@kernel(inline=True)
+def add_product(out, w, v):
+    """Add ``w v`` to ``out``."""
+    for i in range(len(out)):
+        out[i] += w[i] * v[i]
+
+
+@kernel(inline=True)
+def divide(out, w, v):
+    """Set ``out = w / v``."""
+    for i in range(len(out)):
+        out[i] = w[i] / v[i]
+
+
+@kernel(parallel=True)
+def total(norm, half, out):
+    """Set ``out`` ``(H, W)`` to the weights of every pixel, its own weight 1 included."""
+    height, width = out.shape
+    for y in prange(height):
+        for x in range(width):
+            out[y, x] = np.float32(1)
+        for s in range(max(0, (y - half) // STRIP - 1), y // STRIP + 1):
+            row = y - s * STRIP
+            if row < STRIP + half:
+                for x in range(width):
+                    out[y, x] += norm[s, row, x]
+
+
+@kernel(parallel=True)
+def patchwise(u, f, half, noise2, h2, norm, acc):
+    """Add up what every pixel gets from the patches that it lies in.
+
+    The patch around p gives its pixel p + d the value ``u(q + d)`` with weight
+    ``w(p, q) / norm(p)``: a pixel r gets ``u(r + t)`` with the sum of these over the patches that
+    hold it, beyond the border too. Arguments as in :func:`pixelwise`; ``norm`` ``(H, W)`` is what
+    :func:`total` gives.
+    """
+    channels, height, width = u.shape[0], u.shape[1] - 2 * f, u.shape[2] - 2 * f
+    side, wide = 2 * f + 1, width + 4 * f
+    for s in prange(acc.shape[0]):
+        rows, column = (
+            np.empty((side, width + 2 * f), np.float32),
+            np.empty(width + 2 * f, np.float32),
+        )
+        w, bits = np.empty(width, np.float32), np.empty(width, np.int32)
+        scale = bits.view(np.float32)
+        vp, vq = np.zeros((side, wide), np.float32), np.zeros((side, wide), np.float32)
+        cp, cq = np.empty(width + 2 * f, np.float32), np.empty(width + 2 * f, np.float32)
+        across = np.empty(wide, np.float32)
+        first = s * STRIP
+        begin, end = first if s else -f, min(first + STRIP, height)
+        for dy in range(half + 1):
+            for dx in range(-half if dy else 1, half + 1):
+                x0, n = max(0, -dx), width - abs(dx)
+                if n <= 0:
+                    continue
+                vp[:] = np.float32(0)
+                vq[:] = np.float32(0)
+                fresh = True
+                for y in range(begin - f, end + f):
+                    slot = (y + 2 * side) % side
+                    if 0 <= y < height - dy:
+                        row_weights(
+                            u, f, y, fresh, dy, dx, x0, n, noise2, h2, rows, column, w, bits, scale
+                        )
+                        fresh = False
+                        divide(vp[slot, 2 * f + x0 : 2 * f + x0 + n], w, norm[y, x0:])
+                        divide(vq[slot, 2 * f + x0 : 2 * f + x0 + n], w, norm[y + dy, x0 + dx :])
+                    else:
+                        vp[slot] = np.float32(0)
+                        vq[slot] = np.float32(0)
+                    r = y - f
+                    if r < begin:
+                        continue
+                    box(vp, side, across, cp)
+                    box(vq, side, across, cq)
+                    if 0 <= r < height + f - dy:
+                        a = max(0, -dx - f)
+                        m = min(width, width - dx + f) - a
+                        for c in range(channels):
+                            source = u[c, r + dy + f, a + dx + f :]
+                            add_product(acc[s, c, r - first, a : a + m], cp[f + a :], source)
+                    if 0 <= r + dy < height:
+                        a = max(-f, -dx)
+                        m = min(width + f, width - dx) - a
+                        for c in range(channels):
+                            target = acc[s, c, r + dy - first, a + dx : a + dx + m]
+                            add_product(target, cq[f + a :], u[c, r + f, a + f :])
+
+
+@kernel(parallel=True)
+def gather(u, f, half, acc, norm, whole, out):
+    """Sum the strips in order, add each pixel's own part, and divide."""
+    channels, height, width = out.shape
+    for y in prange(height):
+        for x in range(width):
+            own, among = np.float32(1), norm[y, x]
+            if whole:
+                own, count = np.float32(0), 0
+                for i in range(max(0, y - f), min(height, y + f + 1)):
+                    for j in range(max(0, x - f), min(width, x + f + 1)):
+                        own += np.float32(1) / norm[i, j]
+                        count += 1
+                among = np.float32(count)
+            for c in range(channels):
+                value = own * u[c, y + f, x + f]
+                for s in range(max(0, (y - half) // STRIP - 1), y // STRIP + 1):
+                    row = y - s * STRIP
+                    if row < STRIP + half:
+                        value += acc[s, c, row, x]
+                out[c, y, x] = value / among
