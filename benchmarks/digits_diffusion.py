@@ -22,7 +22,8 @@ rounded to the 17 grey levels of the data.
 
 The bound: ours reaches the best level that the peer reaches at any mark in half of the peer's time,
 and has memorised no more there. The recipe was chosen while looking at these figures for seeds 0 to
-3, so the seeds here begin at 10.
+3, 10 and 11, so the seeds here begin at 20; the held-out images are the same. The peer was not tuned
+and has one sampler, its usual one.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from torch.nn import functional as F
 
 from gouache import data, features, measure, random, recipes, train
 
-SAMPLES, DRAWS, PEER_STEPS, FIRST_SEED = 1000, 3, 2500, 10
+SAMPLES, DRAWS, PEER_STEPS, FIRST_SEED = 1000, 3, 2500, 20
 PEER_MARKS = tuple(range(250, PEER_STEPS + 1, 250))
 LABELS = torch.arange(SAMPLES) % 10
 
