@@ -21,9 +21,9 @@ processor has it, sampled by its default, the deterministic `adams` in 16 steps.
 rounded to the 17 grey levels of the data.
 
 The bound: ours reaches the best level that the peer reaches at any mark in half of the peer's time,
-and has memorised no more there. The recipe was chosen while looking at these figures for seeds 0 to
-3, 10 and 11, so the seeds here begin at 20; the held-out images are the same. The peer was not tuned
-and has one sampler, its usual one.
+and has memorised no more there. The recipe was chosen while looking at these figures for seeds 0
+to 3, 10 and 11, so the seeds here begin at 20; the held-out images are the same. The peer was not
+tuned and has one sampler, its usual one.
 """
 
 from __future__ import annotations
