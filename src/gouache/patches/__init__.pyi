@@ -1,3 +1,12 @@
 from ._bm3d import bm3d as bm3d
+from ._brute_force import brute_force as brute_force
+from ._extract import Aggregate as Aggregate
+from ._extract import Band as Band
+from ._extract import bands as bands
+from ._kdtree import kdtree as kdtree
+from ._match import Field as Field
+from ._match import vote as vote
 from ._nlmeans import nlmeans as nlmeans
 from ._noise import estimate_sigma as estimate_sigma
+from ._patchmatch import patchmatch as patchmatch
+from ._wheel import colour_wheel as colour_wheel

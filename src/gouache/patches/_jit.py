@@ -2,38 +2,66 @@
 
 Kernels lie in files ``_<name>_kernels.py``, which import numba and are imported by functions when
 they are first called. A kernel takes float32 C-contiguous arrays, int32 indices and plain scalars,
-so that it is compiled once. Threads write to disjoint places, or to a number of strips that does
-not depend on how many threads there are: the bytes of a result are the same for any number.
+so that it is compiled once; that it is, the logger ``gouache.patches`` is told. Threads write to
+disjoint places, or to a number of strips that does not depend on how many threads there are: the
+bytes of a result are the same for any number.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import numba
 import torch
+from numba.core import event
 
+T = TypeVar("T")
+LOG = logging.getLogger("gouache.patches")
 _LOCK = threading.RLock()
-_MOST = numba.get_num_threads()
+
+
+class _Teller(event.Listener):
+    """Logs, once a process, that a kernel of ours is not in the cache and is being compiled."""
+
+    def __init__(self) -> None:
+        self.told = False
+
+    def on_start(self, event: Any) -> None:
+        ours = event.data["dispatcher"].py_func.__module__.startswith("gouache.")
+        if ours and not self.told:
+            self.told = True
+            LOG.info("compiling kernels, once on this machine ...")
+
+    def on_end(self, event: Any) -> None: ...
+
+
+event.register("numba:compile", _Teller())
 
 
 def kernel(
-    *, parallel: bool = False, inline: bool = False
+    *, parallel: bool = False, inline: bool = False, reassociate: bool = False
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Compile a function at its first call, and keep the result beside the source if possible.
 
     Args:
         parallel: whether ``prange`` runs on several threads.
         inline: whether LLVM should put the function into its callers.
+        reassociate: whether a sum may be taken in another order, so that it vectorises; the order
+            is one and the same for a compiled function, but processors may differ.
     """
 
     def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         options: dict[str, Any] = {"nogil": True, "parallel": parallel, "error_model": "numpy"}
         if inline:
             options["forceinline"] = True
+        if reassociate:
+            options["fastmath"] = {"reassoc", "contract", "nsz"}
         try:
             return numba.njit(cache=True, **options)(function)
         except RuntimeError:  # no folder for the cache can be written
@@ -46,5 +74,28 @@ def kernel(
 def session() -> Iterator[None]:
     """Hold the process's lock, with as many threads as torch uses; call kernels in here."""
     with _LOCK:
-        numba.set_num_threads(max(1, min(torch.get_num_threads(), _MOST)))
+        most = numba.config.NUMBA_NUM_THREADS  # pyright: ignore[reportAttributeAccessIssue]
+        numba.set_num_threads(max(1, min(torch.get_num_threads(), most)))
         yield
+
+
+def spread(task: Callable[[int], T], count: int) -> Iterator[T]:
+    """Yield ``task(0)``, ..., ``task(count - 1)``, worked on by as many threads as torch uses.
+
+    For kernels without ``prange``, which compile in half the time and need no lock: they release
+    the interpreter, so that threads of Python run side by side. No more than a few results wait.
+    """
+    workers = min(torch.get_num_threads(), count)
+    if workers < 2:
+        yield from map(task, range(count))
+        return
+    pool, ahead = ThreadPoolExecutor(workers), deque[Future[T]]()
+    try:
+        for k in range(count):
+            ahead.append(pool.submit(task, k))
+            if len(ahead) > 2 * workers:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

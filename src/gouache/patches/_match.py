@@ -1,0 +1,281 @@
+"""Nearest-neighbour fields: for every patch of one image, its nearest patches in another.
+
+Notation: p, q places (row and column of a patch's first pixel) in the query and in the source; a
+patch has P x P pixels and C channels; ``d(p, q) = sum_i w_i |query(p + i) - source(q + i)|^2`` over
+its pixels, summed over channels, the weights w_i being 1 or those of the query's pixels p + i.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gouache import check
+from gouache.check import InputError
+
+
+@dataclass(frozen=True)
+class Field:
+    """What a matcher found, nearest first.
+
+    Attributes:
+        place: row and column of the source patch ``(k, h, w, 2)`` int32; -1 where none was sought
+            or fewer than k exist. ``h = H - P + 1``, ``w = W - P + 1``.
+        distance: d of it ``(k, h, w)`` float32, infinite there.
+        patch: side P.
+
+    Reference:
+        C. Barnes, E. Shechtman, A. Finkelstein, D. Goldman, "PatchMatch: a randomized
+        correspondence algorithm for structural image editing", 2009.
+
+    Example:
+        >>> import torch
+        >>> from gouache import patches
+        >>> image = torch.rand(1, 12, 12)
+        >>> patches.brute_force(image[:, 2:], image, patch=5).place[0, 0, 0].tolist()
+        [2, 0]
+    """
+
+    place: Tensor
+    distance: Tensor
+    patch: int
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Two images, their guides among the channels, and which patches are to be matched.
+
+    Attributes:
+        query: ``(C, H, W)`` float32, contiguous.
+        source: ``(C, H', W')``; the query itself in a self-match.
+        patch: side P.
+        k: neighbours wanted.
+        looked: which patches of the query are looked up ``(h, w)``.
+        allowed: which patches of the source may be taken ``(h', w')``.
+        weight: of the query's pixels ``(H, W)``.
+        exclusion: patches whose place is nearer than this to the query's own, in the larger of
+            the two directions, are not taken; 0 takes all.
+    """
+
+    query: Tensor
+    source: Tensor
+    patch: int
+    k: int
+    looked: Tensor | None
+    allowed: Tensor | None
+    weight: Tensor | None
+    exclusion: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the query's patches."""
+        return _fitting(self.query, self.patch)
+
+    @property
+    def source_shape(self) -> tuple[int, int]:
+        """Rows and columns of the source's patches."""
+        return _fitting(self.source, self.patch)
+
+
+def problem(
+    query: Tensor,
+    source: Tensor | None,
+    patch: int,
+    k: int,
+    masks: tuple[Tensor | None, Tensor | None],
+    weight: Tensor | None,
+    exclusion: int | None,
+    guides: tuple[Tensor, Tensor] | None,
+) -> Problem:
+    """Check what the user brings, and put the guides among the channels.
+
+    Raises:
+        InputError: no images, channels that differ, a patch that does not fit, a mask of another
+            shape or that leaves no patch to copy, a negative weight.
+    """
+    a = _image(query, "query")
+    b = a if source is None else _image(source, "source")
+    if a.shape[0] != b.shape[0] or a.device != b.device:
+        raise InputError(
+            f"query and source must have the same channels and device, got {tuple(a.shape)} on "
+            f"{a.device} and {tuple(b.shape)} on {b.device}"
+        )
+    sides = (*a.shape[1:], *b.shape[1:])
+    if check.count(patch, "patch") > min(sides):
+        raise InputError(f"patch must be at most the images' sides, got {patch} of {min(sides)}")
+    apart = int(source is None) if exclusion is None else check.count(exclusion, "exclusion", 0)
+    if guides is not None:
+        a, b = _guided(a, b, guides)
+    return Problem(
+        a,
+        b,
+        patch,
+        check.count(k, "k"),
+        _looked(masks[0], a, patch),
+        _allowed(masks[1], b, patch),
+        _weight(weight, a),
+        apart,
+    )
+
+
+def result(place: Tensor, distance: Tensor, asked: Problem) -> Field:
+    """Return a field of ``place (n, k)``, linear or -1, and ``distance (n, k)``, sorted."""
+    h, w = asked.shape
+    found = place >= 0
+    distance = torch.where(found, distance, math.inf)
+    if asked.k > 1:
+        order = distance.argsort(dim=1, stable=True)
+        place, distance = place.gather(1, order), distance.gather(1, order)
+    wide = asked.source_shape[1]
+    row = torch.where(place >= 0, place.div(wide, rounding_mode="floor"), -1)
+    col = torch.where(place >= 0, place % wide, -1)
+    pair = torch.stack([row, col], -1).to(torch.int32)
+    k = asked.k
+    return Field(
+        pair.reshape(h, w, k, 2).permute(2, 0, 1, 3).contiguous(),
+        distance.float().reshape(h, w, k).permute(2, 0, 1).contiguous(),
+        asked.patch,
+    )
+
+
+def distances(asked: Problem, at: Tensor, place: Tensor, most: int = 16384) -> Tensor:
+    """Return d of query patches ``at (n,)`` and source patches ``place (n, k)``, both linear.
+
+    Differences are squared directly, so that nothing cancels; where ``place`` is -1 it is infinite.
+    """
+    p, (_, w), (_, wide) = asked.patch, asked.shape, asked.source_shape
+    out = torch.empty(place.shape, device=place.device)
+    for some in torch.arange(len(at), device=at.device).split(most):
+        here = _taken(asked.query, at[some] // w, at[some] % w, p)
+        weight = None
+        if asked.weight is not None:
+            weight = _taken(asked.weight[None], at[some] // w, at[some] % w, p)
+        for j in range(place.shape[1]):
+            q = place[some, j].clamp(min=0)
+            e = (here - _taken(asked.source, q // wide, q % wide, p)).square()
+            out[some, j] = (e if weight is None else e * weight).sum((0, 2))
+    return torch.where(place >= 0, out, math.inf)
+
+
+def vote(field: Field, source: Tensor, *, weight: Tensor | None = None) -> Tensor:
+    """Build an image of the matched patches: every pixel is the mean of the patches that hold it.
+
+    ``x(r) = sum_p w(p) source(q(p) + r - p) / sum_p w(p)``, over the k patches of all places p; a
+    pixel that no matched patch holds is NaN.
+
+    Args:
+        field: for every place of the image that is built, patches of ``source``.
+        source: ``(C, H', W')``.
+        weight: of every match ``(k, h, w)``; None is 1.
+
+    Raises:
+        InputError: a source or weights that do not fit the field.
+
+    Reference:
+        Y. Wexler, E. Shechtman, M. Irani, "Space-time completion of video", 2007.
+
+    Example:
+        >>> import torch
+        >>> from gouache import patches
+        >>> image = torch.rand(3, 12, 12)
+        >>> field = patches.brute_force(image, image, patch=5)
+        >>> torch.allclose(patches.vote(field, image), image)
+        True
+    """
+    (k, h, w), p = field.distance.shape, field.patch
+    source, place = _image(source, "source"), field.place.long()
+    last = [int(place[..., axis].max()) + p for axis in (0, 1)]
+    if last[0] > source.shape[1] or last[1] > source.shape[2]:
+        raise InputError(f"source {tuple(source.shape)} is smaller than what the field points to")
+    weights = (place[..., 0] >= 0).to(source)
+    if weight is not None:
+        if weight.shape != (k, h, w):
+            raise InputError(f"weight must be {(k, h, w)}, got {tuple(weight.shape)}")
+        weights = weights * weight
+    total = source.new_zeros(len(source), h + p - 1, w + p - 1)
+    norm = source.new_zeros(h + p - 1, w + p - 1)
+    rows, cols = place[..., 0].clamp(min=0), place[..., 1].clamp(min=0)
+    for i in range(p):
+        for j in range(p):
+            for n in range(k):
+                total[:, i : i + h, j : j + w] += weights[n] * source[:, rows[n] + i, cols[n] + j]
+                norm[i : i + h, j : j + w] += weights[n]
+    return total / norm
+
+
+def _taken(image: Tensor, rows: Tensor, cols: Tensor, p: int) -> Tensor:
+    """Return patches ``(C, n, p p)`` of an image at places ``rows, cols (n,)``."""
+    step = torch.arange(p, device=image.device)
+    y = (rows[:, None, None] + step[:, None]).expand(-1, p, p)
+    x = (cols[:, None, None] + step).expand(-1, p, p)
+    return image.flatten(1)[:, (y * image.shape[2] + x).flatten(1)]
+
+
+def _fitting(image: Tensor, patch: int) -> tuple[int, int]:
+    return image.shape[1] - patch + 1, image.shape[2] - patch + 1
+
+
+def _image(image: Tensor, name: str) -> Tensor:
+    if not isinstance(image, Tensor) or image.ndim != 3 or 0 in image.shape:
+        what = tuple(image.shape) if isinstance(image, Tensor) else type(image).__name__
+        raise InputError(f"{name} must be a tensor (C, H, W), not empty, got {what}")
+    if not image.is_floating_point():
+        raise InputError(f"{name} must be float, got {image.dtype}; divide 8-bit levels by 255")
+    return check.finite(image, name).detach().float().contiguous()
+
+
+def _guided(a: Tensor, b: Tensor, guides: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    for guide, image in zip(guides, (a, b), strict=True):
+        if _image(guide, "guide").shape[1:] != image.shape[1:]:
+            raise InputError(
+                f"a guide must be as large as its image {tuple(image.shape[1:])}, "
+                f"got {tuple(guide.shape[1:])}"
+            )
+    first, second = (_image(guide, "guide") for guide in guides)
+    if len(first) != len(second):
+        raise InputError(f"guides must have the same channels, got {len(first)} and {len(second)}")
+    return torch.cat([a, first]), torch.cat([b, second])
+
+
+def _mask(mask: Tensor, name: str, image: Tensor) -> Tensor:
+    if mask.dtype != torch.bool or mask.shape != image.shape[1:]:
+        raise InputError(
+            f"{name} must be bool {tuple(image.shape[1:])}, got {mask.dtype} {tuple(mask.shape)}"
+        )
+    return mask.to(image.device)
+
+
+def _looked(mask: Tensor | None, image: Tensor, p: int) -> Tensor | None:
+    if mask is None:
+        return None
+    h, w = _fitting(image, p)
+    return _mask(mask, "query_mask", image)[p // 2 : p // 2 + h, p // 2 : p // 2 + w].contiguous()
+
+
+def _allowed(mask: Tensor | None, image: Tensor, p: int) -> Tensor | None:
+    if mask is None:
+        return None
+    outside = (~_mask(mask, "source_mask", image))[None].float()
+    whole = torch.nn.functional.max_pool2d(outside, p, 1)[0] == 0
+    if not whole.any():
+        raise InputError(
+            f"source_mask leaves no patch of {p} x {p} pixels to copy from; "
+            "free more pixels or take a smaller patch"
+        )
+    return whole
+
+
+def _weight(weight: Tensor | None, image: Tensor) -> Tensor | None:
+    if weight is None:
+        return None
+    if weight.shape != image.shape[1:]:
+        raise InputError(
+            f"weight must be {tuple(image.shape[1:])}, got {tuple(weight.shape)}; "
+            "one a pixel of the query"
+        )
+    if float(check.finite(weight.float(), "weight").min()) < 0:
+        raise InputError(f"weight must not be negative, got {float(weight.min()):g}")
+    return weight.float().to(image.device).contiguous()

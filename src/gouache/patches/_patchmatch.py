@@ -1,0 +1,148 @@
+"""Nearest-neighbour fields by PatchMatch: random guesses, handed on by neighbours.
+
+Notation of ``_match.py``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gouache import check, random
+from gouache.check import InputError
+from gouache.registry import method
+
+from ._match import Field, Problem, problem
+
+
+@method("match")
+def patchmatch(
+    query: Tensor,
+    source: Tensor | None = None,
+    *,
+    patch: int = 7,
+    k: int = 1,
+    query_mask: Tensor | None = None,
+    source_mask: Tensor | None = None,
+    weight: Tensor | None = None,
+    exclusion: int | None = None,
+    guides: tuple[Tensor, Tensor] | None = None,
+    iterations: int = 5,
+    start: Field | None = None,
+    rng: torch.Generator | None = None,
+) -> Field:
+    """Match every patch with k near ones, in time linear in the pixels.
+
+    Every place begins with random patches. A sweep visits the places in order, in turn forwards and
+    backwards. A place tries patches of its own key, the key being its main components in coarse
+    bins; ``q + (p - p')`` for each match q of a neighbour p' just visited; and random places around
+    its best match, in windows that halve down to one pixel. With ``weight`` there are no keys, and
+    the first window is the whole source. A GPU's sweep hands matches on over several distances at
+    once.
+
+    Args:
+        query: and the next eight: as in ``brute_force``.
+        source: see there.
+        patch: see there.
+        k: see there.
+        query_mask: see there.
+        source_mask: see there.
+        weight: see there.
+        exclusion: see there.
+        guides: see there.
+        iterations: sweeps.
+        start: a field to begin with, of the same places; what is -1 in it is random.
+        rng: of the seed; the field depends on it, never on the number of threads.
+
+    Raises:
+        InputError: images, masks, weights, guides or a start that do not fit each other.
+
+    Reference:
+        C. Barnes, E. Shechtman, A. Finkelstein, D. Goldman, "PatchMatch: a randomized
+        correspondence algorithm for structural image editing", 2009; C. Barnes, E. Shechtman,
+        D. Goldman, A. Finkelstein, "The generalized PatchMatch correspondence algorithm", 2010;
+        S. Korman, S. Avidan, "Coherency sensitive hashing", 2011 (the keys).
+
+    Example:
+        >>> import torch
+        >>> from gouache import patches
+        >>> image = torch.linspace(0, 6, 900).sin().view(1, 30, 30)
+        >>> field = patches.patchmatch(image[:, 4:], image, patch=5)
+        >>> float(field.distance.mean()) < 1e-3
+        True
+    """
+    check.count(iterations, "iterations", 0)
+    masks = (query_mask, source_mask)
+    asked = problem(query, source, patch, k, masks, weight, exclusion, guides)
+    place = _start(start, asked)
+    if asked.query.is_cuda:
+        from ._patchmatch_tensors import search
+
+        return search(asked, place, iterations, random.draw_seed(rng))
+    return _kernels(asked, place, iterations, random.draw_seed(rng))
+
+
+def _start(start: Field | None, asked: Problem) -> Tensor:
+    """Return the first places ``(h, w, k)``, packed, -1 where they are to be random."""
+    place = torch.full((*asked.shape, asked.k), -1, dtype=torch.int32)
+    if start is None:
+        return place
+    if tuple(start.place.shape[1:3]) != asked.shape:
+        raise InputError(
+            f"start must have places {asked.shape}, got {tuple(start.place.shape[1:3])}"
+        )
+    known = start.place[: asked.k].cpu()
+    packed = torch.where(known[..., 0] < 0, -1, known[..., 0] << 16 | known[..., 1])
+    place[:, :, : len(known)] = packed.permute(1, 2, 0)
+    return place
+
+
+def _kernels(asked: Problem, start: Tensor, iterations: int, seed: int) -> Field:
+    """Search by the compiled kernels."""
+    from . import _jit
+    from . import _match_kernels as kernels
+    from ._match_hash import hashes_of, unhashed
+
+    task, looked = _task(asked), _flat(asked.looked, np.bool_)
+    listed = np.flatnonzero(task[5]).astype(np.int32)
+    place, far = start.numpy(), np.full(start.shape, np.inf, np.float32)
+    with _jit.session():
+        hashes = unhashed() if len(task[4]) else hashes_of(asked, task)
+        kernels.begin(task, looked, listed, seed, place, far)
+        for number in range(1, iterations + 1):
+            for colour in (0, 1):
+                kernels.sweep(task, looked, hashes, seed, number, colour, place, far)
+    del task
+    return _field(torch.from_numpy(place), torch.from_numpy(far), asked)
+
+
+def _field(place: Tensor, far: Tensor, asked: Problem) -> Field:
+    """Return the k best of packed lists ``(h, w, k)``."""
+    best = place[..., : asked.k].permute(2, 0, 1)
+    places = torch.empty(*best.shape, 2, dtype=torch.int32)
+    torch.bitwise_right_shift(best, 16, out=places[..., 0])
+    torch.where(best < 0, best, best & 0xFFFF, out=places[..., 1])
+    return Field(places, far[..., : asked.k].permute(2, 0, 1).contiguous(), asked.patch)
+
+
+def _task(asked: Problem) -> tuple:
+    """Return what the kernels call a task."""
+    a = _flat(asked.query.permute(1, 2, 0), np.float32)
+    same = asked.source is asked.query
+    b = a if same else _flat(asked.source.permute(1, 2, 0), np.float32)
+    sums = _sums(asked.query, asked.patch)
+    others = sums if same else _sums(asked.source, asked.patch)
+    weight, allowed = _flat(asked.weight, np.float32), _flat(asked.allowed, np.bool_)
+    head = (a, b, sums, others, weight, allowed)
+    return (*head, asked.exclusion, asked.patch, len(asked.query))
+
+
+def _sums(image: Tensor, p: int) -> np.ndarray:
+    """Return the sums of all patches over the root of their number of values ``(h, w)``."""
+    means = torch.nn.functional.avg_pool2d(image.sum(0, keepdim=True), p, 1)[0]
+    return (means * (p / len(image) ** 0.5)).numpy()
+
+
+def _flat(values: Tensor | None, kind: type) -> np.ndarray:
+    return np.empty(0, kind) if values is None else values.flatten().contiguous().numpy()
