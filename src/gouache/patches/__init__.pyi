@@ -7,6 +7,8 @@ from ._extract import Band as Band
 from ._extract import bands as bands
 from ._gaussian import gaussian as gaussian
 from ._guided import guided as guided
+from ._impulse import impulse as impulse
+from ._impulses import impulses as impulses
 from ._kdtree import kdtree as kdtree
 from ._match import Field as Field
 from ._match import vote as vote

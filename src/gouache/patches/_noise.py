@@ -1,28 +1,41 @@
 """The level of white Gaussian noise, from one noisy image.
 
 Notation: blocks of n x n pixels, n = 8, and their orthonormal cosine coefficients at frequencies
-(i, j); *low* are 0 < i + j < n, *high* are i + j > n.
+(i, j); *low* are 0 < i + j < n, *high* are i + j > n, and narrower sets with i + j > n + 1 and
+n + 2. The *level* is a variance.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import TypeAlias
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ._image import batched
 
-SIDE, SHARE, LEAST, MOST = 8, 0.01, 64, 250_000
+Array: TypeAlias = NDArray[np.float64]
+SIDE, LEAST, MOST, SETS = 8, 64, 250_000, 3
+SHARES = tuple(2.0**-k for k in range(8, -1, -1))
+# Overlapping blocks are not independent: of pure noise, the smoothest s of all blocks are worth as
+# many as GAIN s^SPREAD times those that fit side by side (measured). BOUND: in standard errors.
+GAIN, SPREAD, BOUND = 1.4, 0.6, 5.0
 
 
 def estimate_sigma(image: Tensor) -> Tensor:
     """Estimate the standard deviation of white Gaussian noise, one number an image ``(B,)``.
 
-    Of all blocks, the hundredth part with the least energy at low frequencies is taken: the
-    smoothest, chosen without a look at the high frequencies, whose noise is independent of the
-    choice. There each frequency has a mean square, and the median of these is sigma^2. All channels
-    are taken to carry the same noise. An image of fewer than 3 pixels a side gives 0.
+    Blocks are sorted by their energy at low frequencies; the smoothest have the least texture, and
+    as the high frequencies had no part in the choice, their mean square there is sigma^2. How many
+    blocks to take, from 1/256 of them to all, and how high the frequencies, is a choice between
+    noise and texture. Texture only adds, so that each choice bounds sigma^2 from above, by its mean
+    square and five standard errors: the one with the least bound is taken. Blocks with pixels at 0
+    or 1 are left out if the image never leaves [0, 1]: there the noise may have been cut off. All
+    channels are taken to carry the same noise. An image of fewer than 3 pixels a side gives 0.
 
     Args:
         image: noisy ``(C, H, W)`` or ``(B, C, H, W)``, pixel range 1.
@@ -32,7 +45,7 @@ def estimate_sigma(image: Tensor) -> Tensor:
 
     Reference:
         M. Colom, A. Buades, "Analysis and extension of the Ponomarenko et al. method, estimating a
-        noise curve from a single image", 2013.
+        noise curve from a single image", 2013 (blocks and frequencies; the choice is ours).
 
     Example:
         >>> import torch
@@ -42,29 +55,95 @@ def estimate_sigma(image: Tensor) -> Tensor:
         >>> bool((patches.estimate_sigma(clean + 0.1 * noise) - 0.1).abs() < 0.01)
         True
     """
-    return torch.stack([_one(picture) for picture in batched(image).cpu()]).to(image.device)
+    found = [blocks_of(picture) for picture in batched(image.detach()).cpu()]
+    levels = [0.0 if blocks is None else level_of(blocks).value for blocks in found]
+    return torch.tensor(levels, device=image.device).sqrt()
 
 
-def _one(picture: Tensor) -> Tensor:
+@dataclass(frozen=True)
+class Blocks:
+    """What is known of each of N blocks.
+
+    Attributes:
+        mean: of its pixels ``(N,)``.
+        low: energy at low frequencies ``(N,)``.
+        high: mean square at each set of high frequencies ``(N, S)``.
+        cell: on a grid of n x n pixels, where it begins ``(N,)``.
+        sizes: how many frequencies each set has ``(S,)``.
+        apart: how many such blocks would fit into the image side by side.
+    """
+
+    mean: Array
+    low: Array
+    high: Array
+    cell: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    apart: float
+
+    def part(self, chosen: NDArray[np.int64]) -> Blocks:
+        """Return some of the blocks."""
+        apart = self.apart * len(chosen) / len(self.mean)
+        mean, low, high = self.mean[chosen], self.low[chosen], self.high[chosen]
+        return Blocks(mean, low, high, self.cell[chosen], self.sizes, apart)
+
+
+@dataclass(frozen=True)
+class Level:
+    """A variance of noise, its standard error, and the mean of the pixels it was read from."""
+
+    value: float
+    error: float
+    mean: float
+
+
+def blocks_of(picture: Tensor) -> Blocks | None:
+    """Return all blocks of ``(C, H, W)``, or an even choice of them; None if it is too small."""
     n = min(SIDE, *picture.shape[-2:])
     if n < 3:
-        return torch.zeros(())
-    coefficients = _coefficients(picture.double(), n)
-    order = torch.arange(n)[:, None] + torch.arange(n)
-    low, high = (order > 0) & (order < n), order > n
-    count = min(len(coefficients), max(LEAST, round(SHARE * len(coefficients))))
-    energy = coefficients[:, low].square().sum(1)
-    smooth = energy.topk(count, largest=False).indices
-    return coefficients[smooth][:, high].square().mean(0).median().sqrt().float()
+        return None
+    step = math.ceil(math.sqrt(picture.numel() / MOST))
+    view = picture.unfold(1, n, step).unfold(2, n, step)
+    blocks, D = view.reshape(-1, n, n), _cosine(n)
+    squares = (D @ (blocks - blocks[:, :1, :1]) @ D.T).square().numpy()
+    order = np.add.outer(np.arange(n), np.arange(n))
+    sets = [order > k for k in range(n, min(n + SETS, 2 * n - 2))]
+    high = np.stack([squares[:, kept].mean(1, dtype=np.float64) for kept in sets], 1)
+    low = squares[:, (order > 0) & (order < n)].sum(1, dtype=np.float64)
+    mean = blocks.numpy().mean((1, 2), dtype=np.float64)
+    sizes = np.array([kept.sum() for kept in sets])
+    found = Blocks(mean, low, high, _cells(view, step), sizes, picture.numel() / n**2)
+    return found.part(np.flatnonzero(_whole(blocks, picture).numpy()))
 
 
-def _coefficients(picture: Tensor, n: int) -> Tensor:
-    """Return the cosine coefficients ``(N, n, n)`` of all blocks, or of an even choice of them."""
-    channels, height, width = picture.shape
-    step = math.ceil(math.sqrt(channels * height * width / MOST))
-    blocks = picture.unfold(1, n, step).unfold(2, n, step).reshape(-1, n, n)
-    D = _cosine(n)
-    return D @ blocks @ D.T
+def level_of(blocks: Blocks) -> Level:
+    """Return the level of the noise: of all choices of blocks and frequencies, the least bound."""
+    order, most = np.argsort(blocks.low, kind="stable"), len(blocks.low)
+    counts = np.array([min(most, max(LEAST, round(share * most))) for share in SHARES])
+    first = np.sort(np.unique(blocks.cell[order], return_index=True)[1])
+    worth = np.searchsorted(first, counts).clip(1)
+    worth = np.minimum(worth, GAIN * blocks.apart * (counts / most) ** SPREAD)
+    value = np.cumsum(blocks.high[order], 0)[counts - 1] / counts[:, None]
+    error = value * np.sqrt(2 / (worth[:, None] * blocks.sizes))
+    best = np.unravel_index(np.argmin(value + BOUND * error), value.shape)
+    mean = float(blocks.mean[order[: counts[best[0]]]].mean())
+    return Level(float(value[best]), float(error[best]), mean)
+
+
+def _cells(view: Tensor, step: int) -> NDArray[np.int64]:
+    """Number, by n x n pixels, the cell that each block ``(C, h, w, n, n)`` begins in."""
+    channels, height, width, n, _ = view.shape
+    rows, cols = (np.arange(count) * step // n for count in (height, width))
+    wide = int(cols[-1]) + 1
+    plane = np.add.outer(rows * wide, cols).ravel()
+    return np.add.outer(np.arange(channels) * wide * (int(rows[-1]) + 1), plane).ravel()
+
+
+def _whole(blocks: Tensor, picture: Tensor) -> Tensor:
+    """Tell which blocks ``(N, n, n)`` hold no pixel that may have been cut off; all if few do."""
+    cut = torch.zeros(len(blocks), dtype=torch.bool)
+    if float(picture.min()) >= 0 and float(picture.max()) <= 1:
+        cut = ((blocks == 0) | (blocks == 1)).any(2).any(1)
+    return ~cut if int((~cut).sum()) >= LEAST else torch.ones_like(cut)
 
 
 def _cosine(n: int) -> Tensor:
@@ -72,4 +151,4 @@ def _cosine(n: int) -> Tensor:
     k, x = torch.arange(n).double()[:, None], torch.arange(n).double()
     rows = torch.cos(math.pi * (2 * x + 1) * k / (2 * n)) * math.sqrt(2 / n)
     rows[0] /= math.sqrt(2)
-    return rows
+    return rows.float()
