@@ -1,8 +1,8 @@
 """Save and load a model as a folder: ``config.json`` and ``model.safetensors``, never a pickle.
 
 The folder follows the Hugging Face convention. ``config.json`` names the class
-(``"model": "Diffusion"``), which the registry looks up under the roles ``generate`` and
-``features``; the rest is the class's ``Config``.
+(``"model": "Diffusion"``), which the registry looks up under the roles ``generate``,
+``features`` and ``prior``; the rest is the class's ``Config``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .check import InputError, choice, existing
 from .check import folder as writable_folder
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-ROLES = ("generate", "features")
+ROLES = ("generate", "features", "prior")
 
 
 def save(model: nn.Module, folder: str | Path, weights: Mapping[str, Tensor] | None = None) -> None:
