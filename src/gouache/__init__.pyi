@@ -13,6 +13,7 @@ from . import random as random
 from . import recipes as recipes
 from . import registry as registry
 from . import report as report
+from . import restore as restore
 from . import samples as samples
 from . import train as train
 from . import weights as weights

@@ -18,7 +18,7 @@ import typer
 
 import gouache
 
-from . import _demo, _denoise, _doctor, _evaluate, _list, _report, _sample, _train
+from . import _demo, _denoise, _doctor, _evaluate, _list, _report, _restore, _sample, _train
 from ._screen import say
 
 # Read when torch starts its threads: on a busy machine they otherwise spin for each other, and a
@@ -46,6 +46,7 @@ app = typer.Typer(
 )
 app.command("demo")(_demo.demo)
 app.command("denoise")(_denoise.denoise)
+app.command("restore")(_restore.restore)
 app.command("train")(_train.train)
 app.command("sample")(_sample.sample)
 app.command("evaluate")(_evaluate.evaluate)

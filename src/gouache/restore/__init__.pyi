@@ -1,0 +1,9 @@
+from ._blur import Blur as Blur
+from ._compose import Compose as Compose
+from ._downsample import Downsample as Downsample
+from ._hqs import hqs as hqs
+from ._identity import Identity as Identity
+from ._mask import Mask as Mask
+from ._parse import parse_operator as parse_operator
+from ._splitting import estimate_noise as estimate_noise
+from ._tikhonov import tikhonov as tikhonov

@@ -1,0 +1,151 @@
+"""Half-quadratic splitting, and what every solver asks of its input.
+
+Notation: ``y = A x + sigma n`` the observation, ``s_k`` the levels at which the image is denoised,
+``rho_k = weight sigma^2 / s_k^2`` how near the solution is kept to what was denoised.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+from gouache import check
+from gouache.check import InputError
+from gouache.contracts import Denoiser, Operator
+from gouache.patches import estimate_sigma
+from gouache.patches._image import batched, sigma_of
+
+from ._compose import Compose
+from ._least_squares import nearest
+from ._mask import Mask
+
+Progress: TypeAlias = Callable[[int, int], None]
+# The least noise that an observation is taken to have; rounding to 8 bits makes .29/255.
+FLOOR = 0.5 / 255
+
+
+class Problem(NamedTuple):
+    """One image to restore.
+
+    Attributes:
+        y: the observation ``(C, h, w)`` float32.
+        sigma: its noise, at least ``FLOOR``.
+    """
+
+    y: Tensor
+    sigma: float
+
+
+def problems(observed: Tensor, operator: Operator, sigma: float | Tensor | None) -> list[Problem]:
+    """Check what a solver is given, and return it image by image.
+
+    Raises:
+        InputError: an image that is no image, sigma on another scale or to be estimated where
+            pixels are unknown, something else than an operator, or one for images of another size.
+    """
+    y = batched(observed, "observed")
+    if not isinstance(operator, Operator):
+        raise InputError(
+            f"operator must be a gouache.contracts.Operator such as restore.Blur(1.6), "
+            f"got {type(operator).__name__}"
+        )
+    _check_shapes(operator, y[0])
+    level = sigma_of(estimate_noise(y, operator) if sigma is None else sigma, y)
+    if level[0].numel() != 1:
+        raise InputError("sigma must be a number, or one an image, not a map")
+    return [Problem(a, max(FLOOR, float(s))) for a, s in zip(y, level, strict=True)]
+
+
+def estimate_noise(observed: Tensor, operator: Operator) -> Tensor:
+    """Estimate the noise of observations, one number an image ``(B,)``.
+
+    Args:
+        observed: y ``(C, h, w)`` or ``(B, C, h, w)``, pixel range 1.
+        operator: what it was made by; noise came after it.
+
+    Raises:
+        InputError: pixels are unknown, so that what lies there is no noise.
+
+    Reference:
+        As :func:`gouache.patches.estimate_sigma`, 2013.
+
+    Example:
+        >>> import torch
+        >>> from gouache import restore
+        >>> y = 0.1 * torch.randn(1, 64, 64, generator=torch.Generator().manual_seed(0))
+        >>> bool((restore.estimate_noise(y, restore.Blur(1.6)) - 0.1).abs() < 0.01)
+        True
+    """
+    if _has_holes(operator):
+        raise InputError(
+            "sigma cannot be estimated where pixels are unknown; pass it, 0 if there is no noise"
+        )
+    return estimate_sigma(observed)
+
+
+def _check_shapes(operator: Operator, y: Tensor) -> None:
+    made = operator(operator.adjoint(y)).shape
+    if made != y.shape:
+        raise InputError(
+            f"the operator makes {tuple(made)} of an image whose observation is {tuple(y.shape)}"
+        )
+
+
+def _has_holes(operator: Operator) -> bool:
+    parts = operator.operators if isinstance(operator, Compose) else ()
+    return isinstance(operator, Mask) or any(map(_has_holes, parts))
+
+
+def levels(first: float, last: float, steps: int) -> list[float]:
+    """Return the levels s_k, evenly spaced in their logarithm, falling from first to last."""
+    check.count(steps, "steps")
+    top = math.log(max(first, last))
+    return torch.linspace(top, math.log(last), steps, dtype=torch.float64).exp().tolist()
+
+
+def split(
+    problem: Problem,
+    operator: Operator,
+    denoiser: Denoiser,
+    start: Tensor,
+    schedule: Sequence[float],
+    weight: float,
+    done: Callable[[], None],
+) -> Tensor:
+    """Solve, denoise, solve, denoise: return the last denoised image.
+
+    ``x_k = argmin |A x - y|^2 + rho_k |x - z_(k-1)|^2``, ``z_k = D(x_k, s_k)``.
+
+    Args:
+        problem: y and sigma.
+        operator: A.
+        denoiser: D.
+        start: z_0.
+        schedule: s_1, s_2, ...
+        weight: of the denoised image.
+        done: called after each step.
+    """
+    z, u = start, None
+    for s in schedule:
+        rho = weight * problem.sigma**2 / s**2
+        x, u = nearest(operator, problem.y, z, rho, start=u)
+        z = denoiser(x[None], s)[0]
+        done()
+    return z
+
+
+class Counter:
+    """Counts finished steps over all images of a batch, and tells the caller."""
+
+    def __init__(self, steps: int, progress: Progress | None) -> None:
+        self.steps, self.progress, self.count = steps, progress, 0
+
+    def __call__(self) -> None:
+        """Count one step."""
+        self.count += 1
+        if self.progress is not None:
+            self.progress(self.count, self.steps)

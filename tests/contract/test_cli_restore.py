@@ -1,0 +1,110 @@
+"""``gouache restore``, in process."""
+
+import pytest
+import torch
+
+from gouache import image, restore
+from gouache.cli.main import main
+from gouache.random import generator
+
+SIGMA = 4 / 255
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    clean = torch.linspace(0.2, 0.8, 48).expand(3, 40, 48).clone()
+    clean[:, 10:30, 12:30] = 0.9
+    noise = SIGMA * torch.randn(3, 40, 48, generator=generator(0))
+    image.save((restore.Blur(1.2)(clean) + noise).clamp(0, 1), "blurred.png")
+    mask = torch.rand(1, 40, 48, generator=generator(1)) < 0.7
+    image.save(mask.float(), "mask.png")
+    image.save(clean * mask, "holes.png")
+    image.save(clean, "clean.png")
+    image.save(torch.tensor([[[0.0, 1.0, 0.0], [1.0, 1.0, 1.0], [0.0, 1.0, 0.0]]]), "kernel.png")
+    image.save(torch.zeros(1, 3, 3), "black.png")
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+
+
+def run(capsys, words):
+    code = main(["restore", *words.split()])
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+@pytest.mark.parametrize("method", ["hqs", "tikhonov"])
+def test_it_writes_what_the_function_returns(method, capsys):
+    words = f"blurred.png a/sharp.png --operator blur:1.2 --sigma 4/255 --method {method}"
+    assert run(capsys, words)[:2] == (0, "a/sharp.png\n")
+    solver = getattr(restore, method)
+    expected = solver(image.load("blurred.png"), restore.Blur(1.2), 4 / 255).clamp(0, 1)
+    torch.testing.assert_close(image.load("a/sharp.png"), expected, atol=0.51 / 255, rtol=0)
+
+
+def test_options_reach_the_method(capsys):
+    words = "blurred.png a.png --operator blur:1.2 --sigma 4/255 --denoiser nlmeans --steps 3"
+    assert run(capsys, words)[0] == 0
+    blurred = image.load("blurred.png")
+    expected = restore.hqs(blurred, restore.Blur(1.2), 4 / 255, denoiser="nlmeans", steps=3)
+    torch.testing.assert_close(image.load("a.png"), expected.clamp(0, 1), atol=0.51 / 255, rtol=0)
+
+
+def test_without_sigma_it_says_what_it_found(capsys):
+    code, _, said = run(capsys, "blurred.png a.png --operator blur:kernel.png --method tikhonov")
+    assert code == 0
+    found = float(restore.estimate_noise(image.load("blurred.png"), restore.Blur(1.2)))
+    assert f"sigma {found:.4f}" in said
+    assert found == pytest.approx(SIGMA, rel=0.2)
+
+
+def test_operators_act_in_turn(capsys):
+    words = "blurred.png a.png --operator blur:1.2 --operator downsample:2 --sigma 4/255 --steps 2"
+    assert run(capsys, words)[0] == 0
+    assert image.load("a.png").shape == (3, 80, 96)
+
+
+def test_white_of_a_mask_is_known(capsys):
+    assert run(capsys, "holes.png a.png --operator mask:mask.png --sigma 0")[0] == 0
+    clean, holes, filled = map(image.load, ("clean.png", "holes.png", "a.png"))
+    assert (filled - clean).square().mean() < 0.02 * (holes - clean).square().mean()
+    known = image.load("mask.png")[0] > 0.5
+    assert (filled - clean)[:, known].abs().mean() < 1 / 255
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("blurred.png a.png", "operator"),
+        ("blurred.png a.png --operator blurr:1.6", 'did you mean "blur"'),
+        ("blurred.png a.png --operator blur", "write blur:1.6 or blur:kernel.png"),
+        ("blurred.png a.png --operator blur:much", "write blur:1.6 or blur:kernel.png"),
+        ("blurred.png a.png --operator blur:0", "sigma of the blur in pixels must be in"),
+        ("blurred.png a.png --operator blur:nan", "must be a finite number"),
+        ("blurred.png a.png --operator blur:none.png", "none.png does not exist"),
+        ("blurred.png a.png --operator blur:black.png", "is all black"),
+        ("blurred.png a.png --operator blur:broken.png", "broken.png"),
+        ("blurred.png a.png --operator downsample:1.5", "write downsample:2"),
+        ("blurred.png a.png --operator downsample:0", "factor must be in [1, 64]"),
+        ("blurred.png a.png --operator identity:3", "identity takes no value"),
+        ("blurred.png a.png --operator mask", "write mask:mask.png"),
+        ("blurred.png a.png --operator mask:mask.png", "pass it, 0 if there is no noise"),
+        ("blurred.png a.png --operator mask:kernel.png --sigma 0", "the mask is (3, 3)"),
+        ("blurred.png a.png --operator mask:black.png --sigma 0", "no pixel known"),
+        ("blurred.png a.png --operator blur:1.2 --sigma 2", "for 8-bit levels pass 2/255"),
+        ("blurred.png a.png --operator blur:1.2 --method hsq", 'did you mean "hqs"'),
+        ("blurred.png a.png --operator blur:1.2 --denoiser bm4d", 'did you mean "bm3d"'),
+        (
+            "blurred.png a.png --operator blur:1.2 --method tikhonov --steps 3",
+            "tikhonov takes no --steps",
+        ),
+        ("blurred.png a.doc --operator blur:1.2", "must end in one of"),
+        ("nothing.png a.png --operator blur:1.2", "nothing.png does not exist"),
+    ],
+)
+def test_mistakes_are_one_line(words, message, capsys, tmp_path):
+    before = sorted(tmp_path.iterdir())
+    code, _, said = run(capsys, words)
+    assert code == 2
+    assert said.strip().splitlines()[-1].startswith("error: ")
+    assert message in said.strip().splitlines()[-1]
+    assert sorted(tmp_path.iterdir()) == before

@@ -1,0 +1,178 @@
+"""Solvers against closed forms, and what they gain on a photograph."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from skimage import data
+
+from gouache import image
+from gouache.check import InputError
+from gouache.contracts import Denoiser
+from gouache.random import generator
+from gouache.restore import Blur, Compose, Downsample, Mask, hqs, tikhonov
+from gouache.restore._splitting import FLOOR, levels
+from gouache.restore._tikhonov import roughness
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, generator=generator(seed))
+
+
+class GaussianPrior(Denoiser):
+    """The exact denoiser of a stationary Gaussian image: ``P / (P + s^2)`` at every frequency."""
+
+    def __init__(self, power):
+        self.power = power
+
+    def __call__(self, y, sigma, condition=None):
+        gain = self.power / (self.power + sigma**2)
+        return torch.fft.irfft2(torch.fft.rfft2(y.double()) * gain, s=y.shape[-2:]).float()
+
+
+def spectra(n, blur):
+    """Return a spectrum of images that falls with frequency, and that of the blur."""
+    rows, columns = torch.fft.fftfreq(n).double()[:, None], torch.fft.rfftfreq(n).double()
+    power = 0.05 / (1 + 40 * (rows**2 + columns**2))
+    point = torch.zeros(n, n).double()
+    point[0, 0] = 1
+    return power, torch.fft.rfft2(blur(point)).real
+
+
+def wiener(y, power, transfer, sigma):
+    gain = power * transfer / (power * transfer**2 + sigma**2)
+    return torch.fft.irfft2(torch.fft.rfft2(y.double()) * gain, s=y.shape[-2:])
+
+
+@pytest.mark.parametrize("weight", [1.0, 0.25])
+@pytest.mark.parametrize("s", [0.3, 0.1])
+def test_with_the_denoiser_of_a_gaussian_it_is_the_wiener_filter(s, weight):
+    """At one level for ever, hqs minimises a quadratic, in which the prior's variance grows by s^2.
+
+    z is the denoised image of x, the Wiener estimate under ``P + s^2`` (weight 1); any other weight
+    acts as a noise of ``sigma sqrt(weight)`` in the data step.
+    """
+    sigma, blur, n = 0.1, Blur(1.0, boundary="circular"), 16
+    power, transfer = spectra(n, blur)
+    y = blur(normal(1, n, n)) + sigma * normal(1, n, n, seed=1)
+    prior = GaussianPrior(power)
+    found = hqs(y, blur, sigma, denoiser=prior, steps=300, first=s, last=s, weight=weight)
+    x = wiener(y, power + s**2, transfer, sigma * math.sqrt(weight))
+    expected = torch.fft.irfft2(torch.fft.rfft2(x) * power / (power + s**2), s=(n, n))
+    torch.testing.assert_close(found.double(), expected, atol=2e-5, rtol=1e-4)
+
+
+def test_with_falling_levels_it_comes_to_the_wiener_filter():
+    sigma, blur, n = 0.1, Blur(1.0, boundary="circular"), 16
+    power, transfer = spectra(n, blur)
+    y = blur(0.2 * normal(1, n, n)) + sigma * normal(1, n, n, seed=1)
+    exact = wiener(y, power, transfer, sigma)
+    prior, gaps = GaussianPrior(power), []
+    for last in (0.3, 0.1, 0.03):
+        found = hqs(y, blur, sigma, denoiser=prior, steps=500, first=0.5, last=last, weight=1.0)
+        gaps.append(float((found - exact).norm() / exact.norm()))
+    assert gaps[0] > 3 * gaps[1] > 9 * gaps[2]
+    assert gaps[2] < 0.02
+
+
+def test_levels_fall_evenly_in_their_logarithm():
+    found = levels(49 / 255, 2 / 255, 8)
+    ratios = [b / a for a, b in itertools.pairwise(found)]
+    assert found[0] == pytest.approx(49 / 255)
+    assert found[-1] == pytest.approx(2 / 255)
+    assert ratios == pytest.approx([(2 / 49) ** (1 / 7)] * 7)
+    assert levels(0.1, 0.2, 3) == pytest.approx([0.2] * 3)  # never below the noise
+
+
+def test_tikhonov_is_the_dense_solution():
+    blur, sigma, gradient = Blur(1.0, boundary="zero"), 0.05, 0.1
+    y = normal(1, 6, 5)
+    units = torch.eye(30).reshape(-1, 6, 5)
+    A = torch.stack([blur(unit).flatten() for unit in units], 1)
+    L = torch.stack([roughness(unit).flatten() for unit in units], 1)
+    right = torch.linalg.solve(A.T @ A + (sigma / gradient) ** 2 * L, A.T @ y.flatten())
+    found = tikhonov(y, blur, sigma, gradient=gradient)
+    torch.testing.assert_close(found.flatten(), right, atol=1e-3, rtol=0)
+
+
+def test_roughness_is_the_sum_of_squared_differences():
+    x = normal(2, 7, 5).double()
+    for picture in (x, x[:, :1], x[:, :, :1], x[:, :1, :1]):
+        squares = sum(picture.diff(dim=axis).square().sum() for axis in (-2, -1))
+        torch.testing.assert_close((picture * roughness(picture)).sum(), squares)
+
+
+def photograph():
+    picture = image.as_tensor(data.camera()[100:196, 150:246])
+    return picture
+
+
+def psnr(found, clean, margin=8):
+    inside = (slice(None), slice(margin, -margin), slice(margin, -margin))
+    return -10 * math.log10(float((found - clean)[inside].square().mean()))
+
+
+def gained(operator, sigma, **options):
+    """Return the PSNR of what is observed (small ones enlarged), of the baseline, and of hqs."""
+    clean = photograph()
+    small = operator(clean)
+    y = small + sigma * normal(*small.shape)
+    seen = image.resize(y, tuple(clean.shape[-2:]))
+    found = [seen, tikhonov(y, operator, sigma), hqs(y, operator, sigma, **options)]
+    return [psnr(x, clean) for x in found]
+
+
+def test_deblurring_a_photograph():
+    seen, linear, found = gained(Blur(1.6), 2 / 255)
+    assert found > seen + 3
+    assert found > linear + 1
+
+
+def test_deblurring_motion_by_conjugate_gradients():
+    seen, linear, found = gained(Blur(torch.eye(9) / 9), 2.55 / 255)
+    assert found > seen + 5
+    assert found > linear + 1
+
+
+@pytest.mark.parametrize("factor", [2, 3])
+def test_enlarging_a_photograph(factor):
+    seen, linear, found = gained(Downsample(factor), 0)
+    assert found > seen + 0.5
+    assert found > linear + 0.3
+
+
+def test_enlarging_what_was_blurred_first():
+    seen, linear, found = gained(Compose(Blur(1.0), Downsample(2)), 1 / 255)
+    assert found > seen + 1
+    assert found > linear + 0.3
+
+
+def test_filling_unknown_pixels_of_a_photograph():
+    known = torch.rand(96, 96, generator=generator(5)) < 0.5
+    _, linear, found = gained(Mask(known), 0)
+    assert found > linear + 1
+
+
+def test_any_denoiser_of_the_role_plugs_in():
+    _, linear, found = gained(Blur(1.6), 2 / 255, denoiser="nlmeans")
+    assert found > linear
+
+
+def test_unknown_denoisers_and_bad_numbers_are_refused():
+    y, blur = photograph(), Blur(1.0)
+    for options, message in (
+        ({"denoiser": "bm4d"}, 'did you mean "bm3d"'),
+        ({"denoiser": len}, "got builtin_function_or_method"),
+        ({"steps": 0}, "steps must be"),
+        ({"weight": 0}, "weight must be"),
+        ({"first": 49}, "first must be in"),
+        ({"last": 2}, "last must be in"),
+    ):
+        with pytest.raises(InputError, match=message):
+            hqs(y, blur, 0.01, **options)
+
+
+def test_noise_below_the_floor_counts_as_the_floor():
+    y, blur = photograph(), Blur(1.0)
+    assert torch.equal(hqs(y, blur, 0, steps=2), hqs(y, blur, FLOOR, steps=2))
