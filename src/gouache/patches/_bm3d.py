@@ -6,10 +6,11 @@ block R, ``T`` the 3-D transform (two dimensions within a block, Haar along the 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -75,37 +76,33 @@ def bm3d(
     check.between(threshold, "threshold", 0)
     z = batched(image)
     level = sigma_of(sigma, z)
-    out = [_one(a, s, steps, threshold) for a, s in zip(z, level, strict=True)]
+    jobs = [job_of(a, s, threshold) if s.any() else None for a, s in zip(z, level, strict=True)]
+    tick = _counter(progress, steps * sum(len(job.tops) for job in jobs if job))
+    out = [_one(job, steps, tick) if job else a for a, job in zip(z, jobs, strict=True)]
     return like(torch.stack(out), image)
 
 
-def _one(z: Tensor, sigma: Tensor, steps: int, threshold: float) -> Tensor:
-    """Denoise one image ``(C, H, W)``."""
-    if float(sigma.max()) == 0:
-        return z
-    channels, height, width = z.shape
-    turn, back = _colours(channels)
-    noisy = np.ascontiguousarray(_padded(np.einsum("dc,chw->dhw", turn, z.cpu().numpy())))
-    level = _padded(np.broadcast_to(sigma.cpu().numpy(), (1, height, width)))
-    scales = np.sqrt((turn**2).sum(1))
-    plan = _plan(level[0], scales)
-    spread = float(np.sqrt((level**2).mean()))
-    basic = _first(noisy, _guide(noisy), plan, spread, threshold)
-    out = basic if steps == 1 else _second(noisy, basic, _guide(basic), plan)
-    return torch.from_numpy(np.einsum("dc,chw->dhw", back, out)[:, :height, :width].copy())
-
-
 @dataclass(frozen=True)
-class _Plan:
-    """Where the references are, and what the noise is there.
+class Job:
+    """One image, and what both steps need to know.
 
     Attributes:
-        rows: where they begin ``(R,)``; ``cols`` likewise ``(Q,)``.
-        sigma: noise of each channel at each reference ``(C, R, Q)``.
+        noisy: in the space of the filter, a block at least ``(C, H, W)``.
+        size: height and width of the image.
+        back: the matrix from the space of the filter to the image's.
+        level: noise of the image, root mean square.
+        threshold: of the first step, in sigmas.
+        rows: where references begin ``(R,)``; ``cols`` likewise ``(Q,)``.
+        sigma: noise at each reference ``(R, C, Q)``.
         tops: the first row that each strip of references reaches.
         reach: how many rows a strip reaches.
     """
 
+    noisy: Array
+    size: tuple[int, int]
+    back: Array
+    level: float
+    threshold: float
     rows: NDArray[np.int32]
     cols: NDArray[np.int32]
     sigma: Array
@@ -113,17 +110,52 @@ class _Plan:
     reach: int
 
 
-def _plan(level: Array, scales: Array) -> _Plan:
+@dataclass(frozen=True)
+class Step:
+    """What one of the two steps does.
+
+    Attributes:
+        images: noisy channels ``(1, C, H, W)``, or with the basic estimate ``(2, C, H, W)``.
+        guide: what blocks are compared in ``(H, W + 48)``.
+        bases: its transform.
+        search: radius of the window, most blocks of a stack, largest distance of a block.
+        factor: of the threshold.
+    """
+
+    images: Array
+    guide: Array
+    bases: Array
+    search: tuple[int, int, np.float32]
+    factor: np.float32
+
+
+def job_of(image: Tensor, sigma: Tensor, threshold: float) -> Job:
+    """Prepare one image ``(C, H, W)`` and its noise level, a number or a map."""
     from . import _bm3d_kernels as kernels
 
-    rows, cols = (_starts(n) for n in level.shape)
-    means = torch.nn.functional.avg_pool2d(torch.from_numpy(level**2)[None], N, 1)[0].numpy()
-    sigma = np.sqrt(means[np.ix_(rows, cols)]).clip(1e-6)
+    channels, height, width = image.shape
+    turn, back = _colours(channels)
+    noisy = np.ascontiguousarray(_padded(np.einsum("dc,chw->dhw", turn, image.cpu().numpy())))
+    level = _padded(np.broadcast_to(sigma.cpu().numpy(), (1, height, width)))
+    rows, cols = (_starts(n) for n in level.shape[1:])
+    means = torch.nn.functional.avg_pool2d(torch.from_numpy(level**2), N, 1)[0].numpy()
+    local = np.sqrt(means[np.ix_(rows, cols)]).clip(1e-6)
+    scales = np.sqrt((turn**2).sum(1))
     heads, tails = rows[:: kernels.ROWS], rows[kernels.ROWS - 1 :: kernels.ROWS]
     tails = tails if len(tails) == len(heads) else np.append(tails, rows[-1])
     tops = np.maximum(0, heads - RADIUS).astype(np.int32)
-    reach = int((tails + RADIUS + N - tops).max())
-    return _Plan(rows, cols, (scales[:, None, None] * sigma).astype(np.float32), tops, reach)
+    return Job(
+        noisy=noisy,
+        size=(height, width),
+        back=back,
+        level=float(np.sqrt((level**2).mean())),
+        threshold=threshold,
+        rows=rows,
+        cols=cols,
+        sigma=(scales[:, None] * local[:, None]).astype(np.float32),
+        tops=tops,
+        reach=int((tails + RADIUS + N - tops).max()),
+    )
 
 
 def _starts(length: int) -> NDArray[np.int32]:
@@ -132,50 +164,72 @@ def _starts(length: int) -> NDArray[np.int32]:
     return np.array(starts + [length - N] * (starts[-1] != length - N), np.int32)
 
 
-def _first(noisy: Array, guide: Array, plan: _Plan, spread: float, threshold: float) -> Array:
-    """Return the basic estimate."""
-    tau = np.float32(N * N * _tau(spread))
-
-    def run(kernels: Any, acc: Array, norm: Array) -> None:
-        search = (RADIUS, 16, tau, np.float32(threshold))
-        places = (plan.sigma, plan.rows, plan.cols)
-        kernels.hard(noisy, guide, *places, biorthogonal(), kaiser(), *search, acc, norm)
-
-    return _summed(noisy, plan, run)
+def _counter(progress: Callable[[int, int], None] | None, count: int) -> Callable[[], None]:
+    """Return what is called after each strip."""
+    done = itertools.count(1)
+    return lambda: None if progress is None else progress(next(done), count)
 
 
-def _second(noisy: Array, basic: Array, guide: Array, plan: _Plan) -> Array:
-    """Return the final estimate."""
+def _one(job: Job, steps: int, tick: Callable[[], None]) -> Tensor:
+    """Denoise one image."""
+    height, width = job.size
+    out = filtered(first(job), job, tick)
+    out = out if steps == 1 else filtered(second(job, out), job, tick)
+    return torch.from_numpy(np.einsum("dc,chw->dhw", job.back, out)[:, :height, :width].copy())
+
+
+def first(job: Job) -> Step:
+    """Return the step that thresholds."""
+    tau = np.float32(N * N * _tau(job.level))
+    search, factor = (RADIUS, 16, tau), np.float32(job.threshold)
+    return Step(job.noisy[None], _guide(job.noisy), biorthogonal(), search, factor)
+
+
+def second(job: Job, basic: Array) -> Step:
+    """Return the step that takes Wiener's factors from the basic estimate."""
     tau = np.float32(N * N * 400 / 255**2)
+    images = np.stack([job.noisy, basic])
+    return Step(images, _guide(basic), cosine(), (RADIUS, 32, tau), np.float32(0))
 
-    def run(kernels: Any, acc: Array, norm: Array) -> None:
-        places, search = (plan.sigma, plan.rows, plan.cols), (RADIUS, 32, tau)
-        kernels.wiener(noisy, basic, guide, *places, cosine(), kaiser(), *search, acc, norm)
 
-    return _summed(noisy, plan, run)
+def filtered(step: Step, job: Job, tick: Callable[[], None] = lambda: None) -> Array:
+    """Return the estimate of a step ``(C, H, W)``; ``tick`` is called after each strip."""
+    from . import _bm3d_kernels as kernels
+    from ._jit import spread
+
+    channels, height, width = job.noisy.shape
+
+    def strip(k: int) -> tuple[Array, Array]:
+        mine = slice(k * kernels.ROWS, (k + 1) * kernels.ROWS)
+        acc = np.zeros((channels, job.reach, width), np.float32)
+        norm = np.zeros_like(acc)
+        places = (job.sigma[mine], job.rows[mine], job.cols)
+        kernels.collaborate(
+            step.images, step.guide, *places, step.bases, kaiser(), step.search, step.factor,
+            job.tops[k], acc, norm,
+        )  # fmt: skip
+        return acc, norm
+
+    above, below = np.zeros_like(job.noisy), np.zeros_like(job.noisy)
+    for top, (acc, norm) in zip(job.tops, spread(strip, len(job.tops)), strict=True):
+        reach = min(job.reach, height - top)
+        above[:, top : top + reach] += acc[:, :reach]
+        below[:, top : top + reach] += norm[:, :reach]
+        tick()
+    return above / below
 
 
 def _guide(image: Array) -> Array:
     """Return what blocks are compared in: luminance, or the mean of other channels."""
-    return image[0] if len(image) in (1, 3) else np.ascontiguousarray(image.mean(0))
+    from . import _bm3d_kernels as kernels
+
+    plane = image[0] if len(image) in (1, 3) else image.mean(0)
+    return np.pad(plane, ((0, 0), (0, kernels.WIDE)))
 
 
 def _tau(sigma: float) -> float:
     """Return the mean square at which noisy blocks differ too much: 50/255, and the noise's own."""
     return 2500 / 255**2 + 2 * sigma**2
-
-
-def _summed(noisy: Array, plan: _Plan, run: Callable[[Any, Array, Array], None]) -> Array:
-    from . import _bm3d_kernels as kernels
-    from . import _jit
-
-    channels, _, width = noisy.shape
-    acc = np.zeros((len(plan.tops), channels, plan.reach, width), np.float32)
-    norm, out = np.zeros_like(acc), np.empty_like(noisy)
-    with _jit.session():
-        run(kernels, acc, norm)
-        kernels.gather(acc, norm, plan.tops, out)
-    return out
 
 
 def _colours(channels: int) -> tuple[Array, Array]:

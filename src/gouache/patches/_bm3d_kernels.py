@@ -1,52 +1,137 @@
-"""The two steps of BM3D: match a block, filter the stack in a 3-D transform, put it back.
+"""A step of BM3D: match a block, filter the stack in a 3-D transform, put it back.
 
-Notation: blocks of 8 x 8 pixels; a *reference* block every ``step`` pixels; its *stack* the K
-nearest blocks, K a power of two; ``T`` an 8 x 8 transform of rows and columns, ``S`` its inverse;
-along the stack a Haar transform, orthonormal.
+Notation: blocks of 8 x 8 pixels; a *reference* block every few pixels; its *stack* the K nearest
+blocks, K a power of two, a block a row of 64; ``T`` an 8 x 8 transform of rows and columns, ``S``
+its inverse; along the stack a Haar transform, orthonormal.
 
-The rows of references are cut into strips. A strip adds its blocks up in memory of its own, which
-reaches as far as its windows, and the strips are summed in order: the result does not depend on
-the number of threads.
+The rows of references are cut into strips. A strip adds its blocks up in memory of its own, and
+the strips are summed in order: the result does not depend on the number of threads.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from ._jit import kernel
+from ._lanes import below, load8, load16, lowest, store, total, zeros8, zeros16
 
 N = 8
 ROWS = 12  # of references in a strip
+WIDE = 48  # blocks of a row of the window, compared at once
+
+
+@kernel()
+def collaborate(images, guide, sigma, rows, cols, bases, window, search, factor, top, acc, norm):
+    """Filter the stacks of one strip, and add up their blocks and the weights of these.
+
+    Args:
+        images: channels ``(1, C, H, W)``, noisy, for hard thresholding at ``factor`` sigma; with
+            the basic estimate behind them ``(2, C, H, W)`` for its empirical Wiener factors.
+        guide: what blocks are compared in, longer by what :func:`near` reads ``(H, W + WIDE)``.
+        sigma: the noise at each reference ``(R, C, Q)``.
+        rows: where the references of the strip begin ``(R,)``.
+        cols: likewise ``(Q,)``.
+        bases: the forward transform, its transpose, the backward one, its transpose ``(4, 8, 8)``.
+        window: weights within a block ``(8, 8)``.
+        search: radius of the window, most blocks of a stack, largest distance of a block.
+        factor: of the threshold.
+        top: the row of the image that is the first of ``acc``.
+        acc: ``(C, reach, W)``, zero.
+        norm: likewise.
+    """
+    radius, most, tau = search
+    T, Tt, S, St = bases[0], bases[1], bases[2], bases[3]
+    row, far = np.empty(WIDE, np.float32), np.empty(most, np.float32)
+    ys, xs = np.empty(most, np.int32), np.empty(most, np.int32)
+    stacks, half = np.empty((2, most, N * N), np.float32), np.empty((N, N), np.float32)
+    stack = stacks[0]
+    reference, block = np.empty(N * N, np.float32), np.empty((N, N), np.float32)
+    for r in range(len(rows)):
+        for q in range(len(cols)):
+            found = match(guide, rows[r], cols[q], radius, most, tau, reference, row, far, ys, xs)
+            size = power_of_two(found)
+            for c in range(images.shape[1]):
+                level = sigma[r, c, q]
+                kept = attenuate(images, c, ys, xs, size, T, Tt, level, factor, half, stacks)
+                haar(stack, size, True)
+                weight = np.float32(1) / (level * level * kept)
+                put(stack, size, ys, xs, top, S, St, half, block, window, weight, acc[c], norm[c])
+
+
+@kernel()
+def matches(guide, rows, cols, search, found, far, ys, xs):
+    """Set, for each of some references, how many blocks are found, how far off, and where.
+
+    Args:
+        guide: as in :func:`collaborate`.
+        rows: where the references begin ``(R,)``.
+        cols: likewise ``(R,)``.
+        search: as in :func:`collaborate`.
+        found: ``(R,)``.
+        far: sums of squares ``(R, most)``, ascending, the block itself with -1.
+        ys: ``(R, most)``.
+        xs: likewise.
+    """
+    radius, most, tau = search
+    row, reference = np.empty(WIDE, np.float32), np.empty(N * N, np.float32)
+    for r in range(len(rows)):
+        found[r] = match(
+            guide, rows[r], cols[r], radius, most, tau, reference, row, far[r], ys[r], xs[r]
+        )
+
+
+@kernel()
+def spectrum(images, c, ys, xs, size, bases, level, factor, stacks):
+    """Set ``stacks[0]`` to the attenuated coefficients of one stack; return what of it is kept.
+
+    Args:
+        images: as in :func:`collaborate`.
+        c: the channel.
+        ys: where the blocks begin, as many as :func:`matches` has room for.
+        xs: likewise.
+        size: blocks of the stack.
+        bases: as in :func:`collaborate`.
+        level: the noise.
+        factor: of the threshold.
+        stacks: ``(2, most, 64)``; ``stacks[1]`` is set to the coefficients of the basic estimate.
+    """
+    half = np.empty((N, N), np.float32)
+    return attenuate(images, c, ys, xs, size, bases[0], bases[1], level, factor, half, stacks)
 
 
 @kernel(inline=True)
-def match(guide, y, x, radius, most, tau, row, far, ys, xs):
-    """Fill ``ys, xs`` with the nearest blocks, the block itself first; return how many, 2^k.
+def attenuate(images, c, ys, xs, size, T, Tt, level, factor, half, stacks):
+    """Transform a stack of channel c, and threshold or shrink it; return how much is kept."""
+    for k in range(len(images)):
+        forward(images[k, c], ys, xs, size, T, Tt, half, stacks[k])
+        haar(stacks[k], size, False)
+    if len(images) == 1:
+        return threshold(stacks[0], size, factor * level)
+    return shrink(stacks[0], stacks[1], size, level * level)
 
-    The distance is the sum of squares over a block of ``guide`` ``(H, W)``; blocks beyond ``tau``
-    do not count.
+
+@kernel(inline=True)
+def match(guide, y, x, radius, most, tau, reference, row, far, ys, xs):
+    """Fill ``ys, xs`` with the nearest blocks, the block itself first; return how many.
+
+    The distance is the sum of squares over a block; blocks beyond ``tau`` do not count.
     """
-    height, width = guide.shape
+    height, width = guide.shape[0], guide.shape[1] - WIDE
     top, bottom = max(0, y - radius), min(height - N, y + radius)
     left, right = max(0, x - radius), min(width - N, x + radius)
-    n = right - left + 1
-    row = row[:n]
+    inside = (np.int64(1) << (right - left + 1)) - 1
+    for i in range(N):
+        store(reference, i * N, load8(guide, (y + i, x)))
     found = 0
     limit = tau
     for v in range(top, bottom + 1):
-        for k in range(n):
-            row[k] = np.float32(0)
-        for i in range(N):
-            for j in range(N):
-                r = guide[y + i, x + j]
-                others = guide[v + i, left + j : left + j + n]
-                for k in range(n):
-                    e = others[k] - r
-                    row[k] += e * e
+        near_ones = near(guide, reference, v, left, limit, row) & inside
         if v == y:
+            near_ones |= np.int64(1) << (x - left)
             row[x - left] = np.float32(-1)
-        for k in range(n):
+        while near_ones:
+            k = lowest(near_ones)
+            near_ones &= near_ones - 1
             d = row[k]
             if d < limit:
                 at = found if found < most else most - 1
@@ -62,219 +147,121 @@ def match(guide, y, x, radius, most, tau, row, far, ys, xs):
                     found += 1
                 if found == most:
                     limit = far[most - 1]
+    return found
+
+
+@kernel(inline=True)
+def near(guide, reference, y, x, limit, row):
+    """Return which of the blocks at ``(y, x + k)``, k < WIDE, are nearer than ``limit``, as bits.
+
+    Their distances are in ``row``. Once none can be near, the rest is left out.
+    """
+    a, b, c = zeros16(), zeros16(), zeros16()
+    found = np.int64(0)
+    for i in range(N):
+        for j in range(N):
+            r = reference[i * N + j]
+            e = load16(guide, (y + i, x + j)) - r
+            a = a + e * e
+            e = load16(guide, (y + i, x + j + 16)) - r
+            b = b + e * e
+            e = load16(guide, (y + i, x + j + 32)) - r
+            c = c + e * e
+        if i % 2:
+            found = below(a, limit) | (below(b, limit) << 16) | (below(c, limit) << 32)
+            if found == 0:
+                return found
+    store(row, 0, a)
+    store(row, 16, b)
+    store(row, 32, c)
+    return found
+
+
+@kernel(inline=True)
+def power_of_two(n):
+    """Return the largest power of two that is no larger than n."""
     size = 1
-    while 2 * size <= found:
+    while 2 * size <= n:
         size *= 2
     return size
 
 
 @kernel(inline=True)
-def blocks(z, ys, xs, size, T, Tt, half, out):
-    """Set ``out[k]`` to ``T b T^T``, b the block of z at ``ys[k], xs[k]``; ``half`` is scratch."""
+def combine(s, i, v, y, x):
+    """Return row i of ``s b``, b being the block of v at ``(y, x)``."""
+    found = zeros8()
+    for m in range(N):
+        found = found + load8(v, (y + m, x)) * s[i, m]
+    return found
+
+
+@kernel(inline=True)
+def forward(z, ys, xs, size, T, Tt, half, stack):
+    """Set ``stack[k]`` to ``T b T^T``, b the block of z at ``ys[k], xs[k]``, by way of ``half``."""
     for k in range(size):
-        y, x = ys[k], xs[k]
+        y, x = np.int64(ys[k]), np.int64(xs[k])
         for i in range(N):
-            for j in range(N):
-                half[i, j] = np.float32(0)
-        for m in range(N):
-            line = z[y + m, x : x + N]
-            for i in range(N):
-                t = T[i, m]
-                for j in range(N):
-                    half[i, j] += t * line[j]
-        columns(half, Tt, out[k])
+            store(half, (i, 0), combine(T, i, z, y, x))
+        for i in range(N):
+            store(stack, (k, i * N), combine(half, i, Tt, 0, 0))
 
 
 @kernel(inline=True)
-def columns(half, Tt, out):
-    """Set ``out = half Tt``."""
-    for i in range(N):
-        for j in range(N):
-            out[i, j] = np.float32(0)
-        for m in range(N):
-            h = half[i, m]
-            for j in range(N):
-                out[i, j] += h * Tt[m, j]
+def haar(stack, size, back):
+    """Transform a stack along its first axis, in place, or back.
 
-
-@kernel(inline=True)
-def haar(stack, size, scratch):
-    """Transform a stack ``(size, 8, 8)`` along its first axis, in place."""
+    The coefficients stay where they arise: sums at multiples of 2, 4, 8, ..., differences between.
+    """
     root = np.float32(0.7071067811865476)
-    n = size
-    while n > 1:
-        h = n // 2
-        for k in range(h):
-            for i in range(N):
-                for j in range(N):
-                    a, b = stack[2 * k, i, j], stack[2 * k + 1, i, j]
-                    scratch[k, i, j] = (a + b) * root
-                    scratch[h + k, i, j] = (a - b) * root
-        for k in range(n):
-            for i in range(N):
-                for j in range(N):
-                    stack[k, i, j] = scratch[k, i, j]
-        n = h
+    step = size // 2 if back else 1
+    while 0 < step < size:
+        for k in range(0, size, 2 * step):
+            for at in range(0, N * N, 16):
+                a, b = load16(stack, (k, at)), load16(stack, (k + step, at))
+                store(stack, (k, at), (a + b) * root)
+                store(stack, (k + step, at), (a - b) * root)
+        step = step // 2 if back else 2 * step
 
 
 @kernel(inline=True)
-def haar_back(stack, size, scratch):
-    """Undo :func:`haar`."""
-    root = np.float32(0.7071067811865476)
-    n = 2
-    while n <= size:
-        h = n // 2
-        for k in range(h):
-            for i in range(N):
-                for j in range(N):
-                    a, b = stack[k, i, j], stack[h + k, i, j]
-                    scratch[2 * k, i, j] = (a + b) * root
-                    scratch[2 * k + 1, i, j] = (a - b) * root
-        for k in range(n):
-            for i in range(N):
-                for j in range(N):
-                    stack[k, i, j] = scratch[k, i, j]
-        n *= 2
+def threshold(stack, size, limit):
+    """Set small coefficients but the mean to 0; return 1 and how many are left."""
+    kept, mean = 1, stack[0, 0]
+    for k in range(size):
+        for at in range(N * N):
+            value = stack[k, at]
+            large = abs(value) > limit
+            kept += large
+            stack[k, at] = value if large else np.float32(0)
+    stack[0, 0] = mean
+    return np.float32(kept)
 
 
 @kernel(inline=True)
-def put(stack, size, ys, xs, first, S, St, half, block, window, weight, acc, norm):
+def shrink(stack, pilot, size, variance):
+    """Multiply all coefficients but the mean by Wiener's factors; return the sum of squares."""
+    energy, mean = zeros16(), stack[0, 0]
+    for k in range(size):
+        for at in range(0, N * N, 16):
+            p = load16(pilot, (k, at))
+            power = p * p
+            wiener = power / (power + variance)
+            store(stack, (k, at), load16(stack, (k, at)) * wiener)
+            energy = energy + wiener * wiener
+    stack[0, 0] = mean
+    return max(total(energy), np.float32(1e-6))
+
+
+@kernel(inline=True)
+def put(stack, size, ys, xs, top, S, St, half, block, window, weight, acc, norm):
     """Add the stack's blocks ``S b S^T``, weighted, to ``acc`` and their weights to ``norm``."""
     for k in range(size):
         for i in range(N):
-            for j in range(N):
-                half[i, j] = np.float32(0)
-            for m in range(N):
-                t = S[i, m]
-                for j in range(N):
-                    half[i, j] += t * stack[k, m, j]
-        columns(half, St, block)
-        y, x = ys[k] - first, xs[k]
+            store(block, (i, 0), load8(stack, (k, i * N)))
         for i in range(N):
-            top, below = acc[y + i, x : x + N], norm[y + i, x : x + N]
-            for j in range(N):
-                w = weight * window[i, j]
-                top[j] += w * block[i, j]
-                below[j] += w
-
-
-@kernel(parallel=True)
-def hard(z, guide, sigma, rows, cols, bases, window, radius, most, tau, factor, acc, norm):
-    """Filter every stack by hard thresholding at ``factor`` sigma.
-
-    Args:
-        z: the noisy channels ``(C, H, W)``.
-        guide: blocks are compared in it ``(H, W)``.
-        sigma: the noise of each channel at each reference ``(C, R, Q)``.
-        rows: where references begin ``(R,)``.
-        cols: likewise ``(Q,)``.
-        bases: the forward transform, its transpose, the backward one, its transpose ``(4, 8, 8)``.
-        window: weights within a block ``(8, 8)``.
-        radius: of the search window.
-        most: blocks in a stack.
-        tau: largest distance of a block.
-        factor: of the threshold.
-        acc: ``(strips, C, reach, W)``, zero.
-        norm: likewise.
-    """
-    channels = len(z)
-    T, Tt, S, St = bases[0], bases[1], bases[2], bases[3]
-    for s in prange(acc.shape[0]):
-        row, far = np.empty(2 * radius + 1, np.float32), np.empty(most, np.float32)
-        ys, xs = np.empty(most, np.int32), np.empty(most, np.int32)
-        stack, scratch = np.empty((most, N, N), np.float32), np.empty((most, N, N), np.float32)
-        half, block = np.empty((N, N), np.float32), np.empty((N, N), np.float32)
-        first = max(0, rows[s * ROWS] - radius)
-        for r in range(s * ROWS, min((s + 1) * ROWS, len(rows))):
-            for q in range(len(cols)):
-                size = match(guide, rows[r], cols[q], radius, most, tau, row, far, ys, xs)
-                for c in range(channels):
-                    level = sigma[c, r, q]
-                    blocks(z[c], ys, xs, size, T, Tt, half, stack)
-                    haar(stack, size, scratch)
-                    limit = factor * level
-                    kept, mean = 1, stack[0, 0, 0]
-                    for k in range(size):
-                        for i in range(N):
-                            for j in range(N):
-                                if abs(stack[k, i, j]) > limit:
-                                    kept += 1
-                                else:
-                                    stack[k, i, j] = np.float32(0)
-                    stack[0, 0, 0] = mean
-                    haar_back(stack, size, scratch)
-                    weight = np.float32(1) / (level * level * np.float32(kept))
-                    put(stack, size, ys, xs, first, S, St, half, block, window, weight,
-                        acc[s, c], norm[s, c])  # fmt: skip
-
-
-@kernel(parallel=True)
-def wiener(z, basic, guide, sigma, rows, cols, bases, window, radius, most, tau, acc, norm):
-    """Filter every stack by the empirical Wiener factors of the basic estimate.
-
-    Args:
-        z: the noisy channels ``(C, H, W)``.
-        basic: the result of the first step.
-        guide: blocks are compared in it ``(H, W)``.
-        sigma: the noise of each channel at each reference ``(C, R, Q)``.
-        rows: where references begin ``(R,)``.
-        cols: likewise ``(Q,)``.
-        bases: the forward transform, its transpose, the backward one, its transpose ``(4, 8, 8)``.
-        window: weights within a block ``(8, 8)``.
-        radius: of the search window.
-        most: blocks in a stack.
-        tau: largest distance of a block.
-        acc: ``(strips, C, reach, W)``, zero.
-        norm: likewise.
-    """
-    channels = len(z)
-    T, Tt, S, St = bases[0], bases[1], bases[2], bases[3]
-    for s in prange(acc.shape[0]):
-        row, far = np.empty(2 * radius + 1, np.float32), np.empty(most, np.float32)
-        ys, xs = np.empty(most, np.int32), np.empty(most, np.int32)
-        stack, scratch = np.empty((most, N, N), np.float32), np.empty((most, N, N), np.float32)
-        pilot = np.empty((most, N, N), np.float32)
-        half, block = np.empty((N, N), np.float32), np.empty((N, N), np.float32)
-        first = max(0, rows[s * ROWS] - radius)
-        for r in range(s * ROWS, min((s + 1) * ROWS, len(rows))):
-            for q in range(len(cols)):
-                size = match(guide, rows[r], cols[q], radius, most, tau, row, far, ys, xs)
-                for c in range(channels):
-                    variance = sigma[c, r, q] * sigma[c, r, q]
-                    blocks(z[c], ys, xs, size, T, Tt, half, stack)
-                    haar(stack, size, scratch)
-                    blocks(basic[c], ys, xs, size, T, Tt, half, pilot)
-                    haar(pilot, size, scratch)
-                    energy, mean = np.float32(0), stack[0, 0, 0]
-                    for k in range(size):
-                        for i in range(N):
-                            for j in range(N):
-                                power = pilot[k, i, j] * pilot[k, i, j]
-                                factor = power / (power + variance)
-                                stack[k, i, j] *= factor
-                                energy += factor * factor
-                    stack[0, 0, 0] = mean
-                    haar_back(stack, size, scratch)
-                    weight = np.float32(1) / (variance * max(energy, np.float32(1e-6)))
-                    put(stack, size, ys, xs, first, S, St, half, block, window, weight,
-                        acc[s, c], norm[s, c])  # fmt: skip
-
-
-@kernel(parallel=True)
-def gather(acc, norm, tops, out):
-    """Sum the strips in order and divide; strip s begins at row ``tops[s]``."""
-    channels, height, width = out.shape
-    for y in prange(height):
-        top, below = np.empty(width, np.float32), np.empty(width, np.float32)
-        for c in range(channels):
-            for x in range(width):
-                top[x] = np.float32(0)
-                below[x] = np.float32(0)
-            for s in range(acc.shape[0]):
-                at = y - tops[s]
-                if 0 <= at < acc.shape[2]:
-                    for x in range(width):
-                        top[x] += acc[s, c, at, x]
-                        below[x] += norm[s, c, at, x]
-            for x in range(width):
-                out[c, y, x] = top[x] / below[x]
+            store(half, (i, 0), combine(S, i, block, 0, 0))
+        y, x = ys[k] - top, xs[k]
+        for i in range(N):
+            w = load8(window, (i, 0)) * weight
+            store(acc, (y + i, x), load8(acc, (y + i, x)) + w * combine(half, i, St, 0, 0))
+            store(norm, (y + i, x), load8(norm, (y + i, x)) + w)

@@ -58,6 +58,7 @@ def kernel(
 
     def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         options: dict[str, Any] = {"nogil": True, "parallel": parallel, "error_model": "numpy"}
+        options["no_cfunc_wrapper"] = True  # what only C would call costs a tenth of the time
         if inline:
             options["forceinline"] = True
         if reassociate:
@@ -74,7 +75,7 @@ def kernel(
 def session() -> Iterator[None]:
     """Hold the process's lock, with as many threads as torch uses; call kernels in here."""
     with _LOCK:
-        most = numba.config.NUMBA_NUM_THREADS  # pyright: ignore[reportAttributeAccessIssue]
+        most: int = numba.config.NUMBA_NUM_THREADS  # pyright: ignore
         numba.set_num_threads(max(1, min(torch.get_num_threads(), most)))
         yield
 

@@ -9,9 +9,11 @@ around p.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -19,6 +21,8 @@ from gouache import check
 from gouache.registry import method
 
 from ._image import batched, like, mirrored, sigma_of
+
+Array: TypeAlias = NDArray[np.float32]
 
 
 @method("denoise")
@@ -65,7 +69,7 @@ def nlmeans(
     """
     check.choice(aggregate, "aggregate", ("pixel", "patch"))
     u = batched(image)
-    given = (_odd(patch, "patch"), _odd(window, "window"), h)
+    given = (odd(patch, "patch"), odd(window, "window"), h)
     check.between(1.0 if h is None else h, "h", 1e-6)
     out = [
         _one(a, s, given, aggregate == "patch") for a, s in zip(u, sigma_of(sigma, u), strict=True)
@@ -76,17 +80,25 @@ def nlmeans(
 def _one(
     u: Tensor, sigma: Tensor, given: tuple[int | None, int | None, float | None], whole: bool
 ) -> Tensor:
-    """Filter one image ``(C, H, W)``; what is not given is as published."""
+    """Filter one image ``(C, H, W)``."""
     if not sigma.any():
         return u
-    rule = _published(float(sigma.mean()), len(u))
-    patch, window, h = (a if b is None else b for a, b in zip(rule, given, strict=True))
-    f, noise2 = int(patch) // 2, (sigma[0] ** 2).expand(u.shape[-2:]).contiguous()
-    job = _Job(mirrored(u, f), noise2, f, int(window) // 2, h, whole)
+    job = job_of(u, sigma, given, whole)
     return _tensors(job) if u.requires_grad or u.is_cuda else _kernels(job)
 
 
-def _odd(side: int | None, name: str) -> int | None:
+def job_of(
+    u: Tensor, sigma: Tensor, given: tuple[int | None, int | None, float | None], whole: bool
+) -> Job:
+    """Prepare one image ``(C, H, W)``; of patch, window and h, what is None is as published."""
+    rule = _published(float(sigma.mean()), len(u))
+    patch, window, h = (a if b is None else b for a, b in zip(rule, given, strict=True))
+    f, noise2 = int(patch) // 2, (sigma[0] ** 2).expand(u.shape[-2:]).contiguous()
+    return Job(mirrored(u, f), noise2, f, int(window) // 2, h, whole)
+
+
+def odd(side: int | None, name: str) -> int | None:
+    """Check that a side, if given, is odd."""
     if side is not None and check.count(side, name) % 2 == 0:
         raise check.InputError(f"{name} must be odd, got {side}; pass {side + 1}")
     return side
@@ -102,7 +114,7 @@ def _published(sigma: float, channels: int) -> tuple[int, int, float]:
 
 
 @dataclass(frozen=True)
-class _Job:
+class Job:
     """One image, and what decides its weights.
 
     Attributes:
@@ -122,13 +134,12 @@ class _Job:
     whole: bool
 
 
-def _kernels(job: _Job) -> Tensor:
+def _kernels(job: Job) -> Tensor:
     """Filter by the compiled kernels."""
     from . import _jit
     from . import _nlmeans_kernels as kernels
 
-    u, noise2 = job.padded.cpu().numpy(), job.noise2.cpu().numpy()
-    h2 = np.maximum(np.float32(job.h**2) * noise2, np.float32(1e-12))
+    u, noise2, h2 = arrays(job)
     (height, width), channels = noise2.shape, len(u)
     strips, rows = -(-height // kernels.STRIP), kernels.STRIP + job.half
     acc = np.zeros((strips, channels, rows, width), np.float32)
@@ -144,7 +155,13 @@ def _kernels(job: _Job) -> Tensor:
     return torch.from_numpy(out)
 
 
-def _tensors(job: _Job) -> Tensor:
+def arrays(job: Job) -> tuple[Array, Array, Array]:
+    """Return the padded image, sigma^2 and (h sigma)^2 for the kernels."""
+    u, noise2 = job.padded.cpu().numpy(), job.noise2.cpu().numpy()
+    return u, noise2, np.maximum(np.float32(job.h**2) * noise2, np.float32(1e-12))
+
+
+def _tensors(job: Job) -> Tensor:
     """Filter by whole-image operations, an offset at a time, which autograd can follow."""
     u, f, (height, width) = job.padded, job.f, job.noise2.shape
     inside = u[:, f : f + height, f : f + width]
@@ -162,7 +179,7 @@ def _tensors(job: _Job) -> Tensor:
     return out / _spread(torch.ones_like(total), f) if job.whole else out
 
 
-def _weights(job: _Job, t: tuple[int, int]) -> Tensor:
+def _weights(job: Job, t: tuple[int, int]) -> Tensor:
     """Return ``w(p, p + t)`` for those p whose p + t is in the image."""
     (dy, dx), (height, width), side = t, job.noise2.shape, 2 * job.f
     rows, cols = (slice(max(0, -d), min(n, n - d)) for d, n in ((dy, height), (dx, width)))
@@ -177,14 +194,14 @@ def _weights(job: _Job, t: tuple[int, int]) -> Tensor:
     return torch.exp(-(d2 - here - there).clamp(min=0) / decay) if any(t) else torch.ones_like(d2)
 
 
-def _full(w: Tensor, t: tuple[int, int], job: _Job) -> Tensor:
+def _full(w: Tensor, t: tuple[int, int], job: Job) -> Tensor:
     """Return weights as a map of the whole image, 0 where p + t is outside."""
     (dy, dx), (height, width) = t, job.noise2.shape
     left, top = max(0, -dx), max(0, -dy)
     return F.pad(w, (left, width - w.shape[1] - left, top, height - w.shape[0] - top))
 
 
-def _shifted(job: _Job, t: tuple[int, int]) -> Tensor:
+def _shifted(job: Job, t: tuple[int, int]) -> Tensor:
     """Return ``u(r + t)`` for every pixel r; beyond the padding, where no weight is, anything."""
     (height, width), edge = job.noise2.shape, job.half
     wide = F.pad(job.padded, (edge,) * 4)

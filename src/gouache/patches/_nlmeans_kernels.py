@@ -148,6 +148,38 @@ def pixelwise(u, f, half, noise2, h2, acc, norm):
                         add_product(acc[s, c, b, x1 : x1 + n], w, p)
 
 
+@kernel()
+def windows(u, f, half, noise2, h2, first, out):
+    """Set ``out[r, x, t]`` to the weight of the pixel ``(first + r, x)`` and its t-th neighbour.
+
+    A window is read row by row, ``out`` being ``(rows, W, (2 half + 1)^2)``. Where a neighbour is
+    beyond the border the weight is 0; elsewhere it is above 0, and a pixel's own is 1. A pair is
+    worked out from its upper pixel, so that both find the same bits.
+    """
+    height, width, side = u.shape[1] - 2 * f, u.shape[2] - 2 * f, 2 * half + 1
+    rows = np.empty((2 * f + 1, width + 2 * f), np.float32)
+    column, w = np.empty(width + 2 * f, np.float32), np.empty(width, np.float32)
+    bits = np.empty(width, np.int32)
+    scale = bits.view(np.float32)
+    out[:] = np.float32(0)
+    for r in range(out.shape[0]):
+        y = first + r
+        for dy in range(max(-half, -y), min(half, height - 1 - y) + 1):
+            for dx in range(-min(half, width - 1), min(half, width - 1) + 1):
+                x0, n, t = max(0, -dx), width - abs(dx), (dy + half) * side + dx + half
+                if dy == 0 and dx == 0:
+                    w[:] = np.float32(1)
+                else:
+                    above = dy < 0 or (dy == 0 and dx < 0)
+                    ty, tx = (-dy, -dx) if above else (dy, dx)
+                    y1, x1 = (y + dy, x0 + dx) if above else (y, x0)
+                    row_weights(
+                        u, f, y1, True, ty, tx, x1, n, noise2, h2, rows, column, w, bits, scale
+                    )
+                for i in range(n):
+                    out[r, x0 + i, t] = w[i]
+
+
 @kernel(inline=True)
 def add(out, w):
     """Add ``w`` to ``out``."""
