@@ -97,7 +97,7 @@ def test_a_map_serves_better_than_a_number():
 
 
 def levels(a, b, means, factor=1.0):
-    return [Level(factor * (a + b * m), 0.05 * (a + b * m), m) for m in means]
+    return [Level(factor * (a + b * m), 0.05, m) for m in means]
 
 
 @pytest.mark.parametrize(("a", "b"), [(0.01, 0.02), (0.0, 0.02), (0.01, 0.0), (0.0, 0.0)])
@@ -113,9 +113,17 @@ def test_textured_bins_hardly_move_the_line():
     assert a + 0.5 * b == pytest.approx(0.02, rel=0.05)
 
 
+def test_black_without_any_noise_is_part_of_the_curve():
+    clean = drawn()
+    clean[:, :, :100] = 0
+    curve = noise_curve(counts(clean, 20))
+    assert float(curve.b) == pytest.approx(1 / 20, rel=0.05)
+    assert float(curve.a) < 1e-4
+
+
 @pytest.mark.parametrize(("a", "b"), [(-0.01, 0.05), (0.05, -0.04)])
 def test_neither_number_is_negative(a, b):
-    found = _fit([Level(max(a + b * m, 1e-3), 1e-3, m) for m in (0.3, 0.5, 0.7, 0.9)])
+    found = _fit([Level(max(a + b * m, 1e-3), 0.05, m) for m in (0.3, 0.5, 0.7, 0.9)])
     assert min(found) >= 0
 
 

@@ -100,11 +100,11 @@ def _band(p: Tensor, guide: Tensor, eps: Tensor, r: int) -> Tensor:
 def box_sums(x: Tensor, r: int) -> Tensor:
     """Return the sums over the windows around each pixel, cut at the border, from running sums."""
     for dim in (-2, -1):
-        n = x.shape[dim]
-        place = torch.arange(n, device=x.device)
-        sums = torch.cat([torch.zeros_like(x.narrow(dim, 0, 1)), x.cumsum(dim)], dim)
-        above = sums.index_select(dim, (place + r + 1).clamp(max=n))
-        x = above - sums.index_select(dim, (place - r).clamp(min=0))
+        n, sums = x.shape[dim], x.cumsum(dim)
+        before = torch.zeros_like(sums.narrow(dim, 0, 1))
+        after = sums.narrow(dim, n - 1, 1)
+        sums = torch.cat([*[before] * (r + 1), sums, *[after] * r], dim)
+        x = sums.narrow(dim, 2 * r + 1, n) - sums.narrow(dim, 0, n)
     return x
 
 

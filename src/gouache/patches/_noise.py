@@ -89,7 +89,7 @@ class Blocks:
 
 @dataclass(frozen=True)
 class Level:
-    """A variance of noise, its standard error, and the mean of the pixels it was read from."""
+    """A variance of noise, its relative standard error, and the mean of the pixels it is from."""
 
     value: float
     error: float
@@ -123,8 +123,8 @@ def level_of(blocks: Blocks) -> Level:
     worth = np.searchsorted(first, counts).clip(1)
     worth = np.minimum(worth, GAIN * blocks.apart * (counts / most) ** SPREAD)
     value = np.cumsum(blocks.high[order], 0)[counts - 1] / counts[:, None]
-    error = value * np.sqrt(2 / (worth[:, None] * blocks.sizes))
-    best = np.unravel_index(np.argmin(value + BOUND * error), value.shape)
+    error = np.sqrt(2 / (worth[:, None] * blocks.sizes))
+    best = np.unravel_index(np.argmin(value * (1 + BOUND * error)), value.shape)
     mean = float(blocks.mean[order[: counts[best[0]]]].mean())
     return Level(float(value[best]), float(error[best]), mean)
 

@@ -132,10 +132,9 @@ def _fit(levels: list[Level]) -> tuple[float, float]:
     First the line below which a quarter of the bins lie, whatever the others are; then least
     squares over those near it (Tukey's biweight).
     """
-    value, error, mean = np.array([(x.value, x.error, x.mean) for x in levels]).T
+    value, relative, mean = np.array([(x.value, x.error, x.mean) for x in levels]).T
     if not value.any():
         return 0.0, 0.0
-    relative = error / value.clip(1e-30)
     found = (0.0, 0.0)
     fitted = np.full_like(value, np.quantile(value, QUANTILE))
     for turn in range(2 * TURNS):
