@@ -10,7 +10,7 @@ from gouache.patches import nlmeans
 CASES = [(1, 13, 17, 3, 7), (3, 40, 9, 5, 5), (1, 3, 5, 5, 9), (2, 36, 8, 3, 9)]
 
 
-def weights_of(u, sigma, patch, window, h):
+def weights_of(u, sigma, patch, window, h, slack):
     """Return ``{p: {q: w(p, q)}}``."""
     f, half = patch // 2, window // 2
     height, width = sigma.shape
@@ -24,7 +24,8 @@ def weights_of(u, sigma, patch, window, h):
             return 1.0
         noise = sigma[p] ** 2 + sigma[q] ** 2
         d2 = ((patches[p] - patches[q]) ** 2).mean()
-        return np.exp(-max(d2 - noise, 0) / (h**2 * noise / 2))
+        forgiven = noise * (1 + slack * np.sqrt(2 / patches[p].size))
+        return np.exp(-max(d2 - forgiven, 0) / (h**2 * noise / 2))
 
     def near(p):
         return [q for q in patches if max(abs(q[0] - p[0]), abs(q[1] - p[1])) <= half]
@@ -32,8 +33,8 @@ def weights_of(u, sigma, patch, window, h):
     return {p: {q: weight(p, q) for q in near(p)} for p in patches}, patches
 
 
-def by_pixels(u, sigma, patch, window, h):
-    weights, _ = weights_of(u, sigma, patch, window, h)
+def by_pixels(u, sigma, patch, window, h, slack):
+    weights, _ = weights_of(u, sigma, patch, window, h, slack)
     out = np.zeros(u.shape)
     for (y, x), found in weights.items():
         total = sum(found.values())
@@ -41,8 +42,8 @@ def by_pixels(u, sigma, patch, window, h):
     return out
 
 
-def by_patches(u, sigma, patch, window, h):
-    weights, patches = weights_of(u, sigma, patch, window, h)
+def by_patches(u, sigma, patch, window, h, slack):
+    weights, patches = weights_of(u, sigma, patch, window, h, slack)
     f, (height, width) = patch // 2, sigma.shape
     out, count = np.zeros(u.shape), np.zeros(sigma.shape)
     for (y, x), found in weights.items():
@@ -63,14 +64,13 @@ def example(channels, height, width):
 
 
 @pytest.mark.parametrize(("channels", "height", "width", "patch", "window"), CASES)
-@pytest.mark.parametrize("how", ["pixel", "patch"])
-def test_kernels_and_tensors_are_the_definition(channels, height, width, patch, window, how):
+@pytest.mark.parametrize(("how", "slack"), [("pixel", 0.0), ("pixel", 1.0), ("patch", 0.7)])
+def test_kernels_and_tensors_are_the_definition(channels, height, width, patch, window, how, slack):
     u, sigma = example(channels, height, width)
-    expected = (by_pixels if how == "pixel" else by_patches)(u, sigma, patch, window, 0.5)
+    expected = (by_pixels if how == "pixel" else by_patches)(u, sigma, patch, window, 0.5, slack)
     for image in (torch.from_numpy(u), torch.from_numpy(u).requires_grad_()):
-        found = nlmeans(
-            image, torch.from_numpy(sigma), patch=patch, window=window, h=0.5, aggregate=how
-        )
+        options = {"patch": patch, "window": window, "h": 0.5, "slack": slack, "aggregate": how}
+        found = nlmeans(image, torch.from_numpy(sigma), **options)
         np.testing.assert_allclose(found.detach().numpy(), expected, atol=1e-5, rtol=0)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from gouache import check
@@ -17,7 +18,7 @@ from gouache.registry import method
 
 from . import _nlmeans
 from ._graph import windows
-from ._image import batched, sigma_of
+from ._image import batched, reflected, sigma_of
 
 SHOWN = 16
 
@@ -84,16 +85,23 @@ def explain_nlmeans(
     patch: int | None = None,
     window: int | None = None,
     h: float | None = None,
+    slack: float = 1.0,
+    aggregate: str = "patch",
 ) -> Explanation:
-    """Explain one pixel of ``nlmeans``, by pixel: ``a(q) = w(p, q) / sum_r w(p, r)``.
+    """Explain one pixel r of ``nlmeans``.
+
+    By pixel, ``a(r + t) = w(r, r + t) / sum_s w(r, r + s)``; by patch, the mean of
+    ``w(p, p + t) / sum_s w(p, p + s)`` over the patches p that hold r.
 
     Args:
         image: noisy ``(C, H, W)``, C = 1 or 3, pixel range 1.
         sigma: noise in units of the pixel range: a number, or a map ``(H, W)``; None estimates it.
         at: the pixel, (x, y), from 0 at the top left.
-        patch: as in ``nlmeans``, and so the next two.
+        patch: as in ``nlmeans``, and so the next four.
         window: likewise.
         h: likewise.
+        slack: likewise.
+        aggregate: likewise.
 
     Raises:
         InputError: not one image, a pixel outside, sigma 0 or on another scale.
@@ -113,15 +121,12 @@ def explain_nlmeans(
     u, level = one_image(image, sigma, at)
     given = (_nlmeans.odd(patch, "patch"), _nlmeans.odd(window, "window"), h)
     check.between(1.0 if h is None else h, "h", 1e-6)
-    job, (x, y) = _nlmeans.job_of(u, level, given, False), at
+    check.choice(aggregate, "aggregate", ("pixel", "patch"))
+    job, (x, y) = _nlmeans.job_of(u, level, given, aggregate == "patch", slack), at
     height, width = u.shape[-2:]
-    found = windows(job, y, y + 1)[0, x].view(2 * job.half + 1, -1)
     left, top = max(0, x - job.half), max(0, y - job.half)
     right, bottom = min(width, x + job.half + 1), min(height, y + job.half + 1)
-    weights = u.new_zeros(height, width)
-    rows, cols = (slice(a - p + job.half, b - p + job.half)
-                  for a, b, p in ((top, bottom, y), (left, right, x)))  # fmt: skip
-    weights[top:bottom, left:right] = found[rows, cols] / found.sum()
+    weights = _shares(job, at)
     return Explanation(
         method="nlmeans",
         at=at,
@@ -134,6 +139,20 @@ def explain_nlmeans(
         blocks=_likest(job, weights, at),
         kept=1.0,
     )
+
+
+def _shares(job: _nlmeans.Job, at: tuple[int, int]) -> Tensor:
+    """Return what every pixel contributes to the one at (x, y), ``(H, W)`` of sum 1."""
+    (x, y), (height, width) = at, job.noise2.shape
+    f = job.f if job.whole else 0
+    found = windows(job, max(0, y - f), min(height, y + f + 1))
+    found = found[:, max(0, x - f) : x + f + 1]
+    side = 2 * job.half + 1
+    shares = (found / found.sum(-1, keepdim=True)).mean((0, 1)).view(side, side)
+    reach = torch.arange(-job.half, job.half + 1)
+    rows, cols = reflected(y + reach, height), reflected(x + reach, width)
+    weights = shares.new_zeros(height, width)
+    return weights.index_put_((rows[:, None], cols), shares, accumulate=True)
 
 
 def _likest(job: _nlmeans.Job, weights: Tensor, at: tuple[int, int]) -> tuple[Block, ...]:

@@ -34,9 +34,9 @@ def nlmeans_graph(
     """Return the weights W of non-local means as a sparse matrix ``(N, N)``, float32, CSR.
 
     With ``W = nlmeans_graph(image, ...)`` and ``D = W.sum(1)``, the filter is ``D^-1 W``: applied
-    to the pixels of the image, it gives ``nlmeans(image, ...)``. W is symmetric, a pixel's own
-    weight is 1, and the eigenvalues of ``D^-1 W`` lie in (-1, 1]; that of 1 belongs to constants,
-    so that ``D - W`` is the Laplacian of the graph.
+    to the pixels of the image, it gives ``nlmeans(image, ..., aggregate="pixel")``. W is symmetric,
+    a pixel's own weight is 1, and the eigenvalues of ``D^-1 W`` lie in (-1, 1]; that of 1 belongs
+    to constants, so that ``D - W`` is the Laplacian of the graph.
 
     Memory is 8 bytes a weight, ``8 N window^2`` or, with ``keep``, at most ``8 N (2 keep + 1)``;
     while it is built, twice that (with ``keep`` four times) and 200 MB. Beyond 4 GiB a graph is
@@ -64,7 +64,7 @@ def nlmeans_graph(
         >>> image = torch.rand(1, 12, 10, generator=torch.Generator().manual_seed(0))
         >>> W = patches.nlmeans_graph(image, 0.2, patch=3, window=5)
         >>> filtered = (W @ image.reshape(-1, 1)) / (W @ torch.ones(120, 1))
-        >>> expected = patches.nlmeans(image, 0.2, patch=3, window=5)
+        >>> expected = patches.nlmeans(image, 0.2, patch=3, window=5, aggregate="pixel")
         >>> torch.allclose(filtered.view(1, 12, 10), expected, atol=1e-5)
         True
     """

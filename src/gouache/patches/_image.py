@@ -83,10 +83,11 @@ def mirrored(image: Tensor, f: int) -> Tensor:
 
     The border pixel is repeated, and reflections repeat too where f exceeds the image.
     """
-    rows, cols = (_reflection(n, f).to(image.device) for n in image.shape[-2:])
-    return image[..., rows, :][..., cols]
+    rows, cols = (reflected(torch.arange(-f, n + f), n) for n in image.shape[-2:])
+    return image[..., rows.to(image.device), :][..., cols.to(image.device)]
 
 
-def _reflection(n: int, f: int) -> Tensor:
-    place = torch.arange(-f, n + f) % (2 * n)
-    return torch.where(place < n, place, 2 * n - 1 - place)
+def reflected(place: Tensor, n: int) -> Tensor:
+    """Return which of n pixels is found at places beyond either end, mirrored there."""
+    turn = place % (2 * n)
+    return torch.where(turn < n, turn, 2 * n - 1 - turn)

@@ -8,6 +8,7 @@ around p.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -23,6 +24,7 @@ from gouache.registry import method
 from ._image import batched, like, mirrored, sigma_of
 
 Array: TypeAlias = NDArray[np.float32]
+DECAY = 3.5  # the default of h is this over the root of the values in a patch
 
 
 @method("denoise")
@@ -33,22 +35,25 @@ def nlmeans(
     patch: int | None = None,
     window: int | None = None,
     h: float | None = None,
-    aggregate: str = "pixel",
+    slack: float = 1.0,
+    aggregate: str = "patch",
 ) -> Tensor:
     """Denoise by non-local means.
 
-    ``w(p, q) = exp(-max(d2(p, q) - 2 sigma^2, 0) / (h sigma)^2)``, and each pixel becomes the mean
-    of ``u(q)`` under ``w(p, q)``, itself with weight 1 (``aggregate="pixel"``). With
+    ``w(p, q) = exp(-max(d2(p, q) - t, 0) / (h sigma)^2)``, and each pixel becomes the mean of
+    ``u(q)`` under ``w(p, q)``, itself with weight 1 (``aggregate="pixel"``). With
     ``aggregate="patch"`` whole patches are averaged, and a pixel is the mean over all patches that
-    it lies in, which is smoother and slower.
+    it lies in. ``t = 2 sigma^2 (1 + slack sqrt(2 / n))``, n being the values in a patch: what d2 is
+    between patches that differ by their noise alone, and ``slack`` standard deviations more.
 
     Args:
         image: noisy ``(C, H, W)`` or ``(B, C, H, W)``, pixel range 1, not clipped.
         sigma: noise in units of the pixel range: a number, one an image, or a map ``(H, W)`` (the
             variances of the two pixels are averaged); None estimates it.
-        patch: side of a patch, odd; None and the next two: by the noise level, as published.
+        patch: side of a patch, odd; None and the next two: by the noise level.
         window: side of the search window, odd.
         h: decay of the weights in sigmas.
+        slack: 0 is as published, where half of the patches that differ by noise alone count less.
         aggregate: ``pixel`` or ``patch``.
 
     Raises:
@@ -56,7 +61,7 @@ def nlmeans(
 
     Reference:
         A. Buades, B. Coll, J.-M. Morel, "A non-local algorithm for image denoising", 2005;
-        "Non-local means denoising", 2011 (the parameters).
+        "Non-local means denoising", 2011.
 
     Example:
         >>> import torch
@@ -71,30 +76,35 @@ def nlmeans(
     u = batched(image)
     given = (odd(patch, "patch"), odd(window, "window"), h)
     check.between(1.0 if h is None else h, "h", 1e-6)
-    out = [
-        _one(a, s, given, aggregate == "patch") for a, s in zip(u, sigma_of(sigma, u), strict=True)
-    ]
+    check.between(slack, "slack", 0)
+    pairs = zip(u, sigma_of(sigma, u), strict=True)
+    whole = aggregate == "patch"
+    out = [_filtered(job_of(a, s, given, whole, slack)) if s.any() else a for a, s in pairs]
     return like(torch.stack(out), image)
 
 
-def _one(
-    u: Tensor, sigma: Tensor, given: tuple[int | None, int | None, float | None], whole: bool
-) -> Tensor:
+def _filtered(job: Job) -> Tensor:
     """Filter one image ``(C, H, W)``."""
-    if not sigma.any():
-        return u
-    job = job_of(u, sigma, given, whole)
+    u = job.padded
     return _tensors(job) if u.requires_grad or u.is_cuda else _kernels(job)
 
 
 def job_of(
-    u: Tensor, sigma: Tensor, given: tuple[int | None, int | None, float | None], whole: bool
+    u: Tensor,
+    sigma: Tensor,
+    given: tuple[int | None, int | None, float | None],
+    whole: bool,
+    slack: float = 1.0,
 ) -> Job:
-    """Prepare one image ``(C, H, W)``; of patch, window and h, what is None is as published."""
-    rule = _published(float(sigma.mean()), len(u))
-    patch, window, h = (a if b is None else b for a, b in zip(rule, given, strict=True))
-    f, noise2 = int(patch) // 2, (sigma[0] ** 2).expand(u.shape[-2:]).contiguous()
-    return Job(mirrored(u, f), noise2, f, int(window) // 2, h, whole)
+    """Prepare one image ``(C, H, W)``; of patch, window and h, what is None is by the noise."""
+    patch, window, h = given
+    sides = _sides(float(sigma.mean()), len(u))
+    patch, window = sides[0] if patch is None else patch, sides[1] if window is None else window
+    values = len(u) * patch**2
+    noise2 = (sigma[0] ** 2).expand(u.shape[-2:]).contiguous()
+    forgiven = noise2 * (1 + slack * math.sqrt(2 / values))
+    h = DECAY / math.sqrt(values) if h is None else h
+    return Job(mirrored(u, patch // 2), noise2, forgiven, patch // 2, window // 2, h, whole)
 
 
 def odd(side: int | None, name: str) -> int | None:
@@ -104,12 +114,10 @@ def odd(side: int | None, name: str) -> int | None:
     return side
 
 
-def _published(sigma: float, channels: int) -> tuple[int, int, float]:
-    """Return side of patch, side of window and h in sigmas, as published for this noise."""
-    grey = ((15, 3, 21, 0.40), (30, 5, 21, 0.40), (45, 7, 35, 0.35), (75, 9, 35, 0.35))
-    colour = ((25, 3, 21, 0.55), (55, 5, 35, 0.40))
-    last = (11, 35, 0.30) if channels < 3 else (7, 35, 0.35)
-    table = grey if channels < 3 else colour
+def _sides(sigma: float, channels: int) -> tuple[int, int]:
+    """Return side of patch and side of window for this noise."""
+    table = ((15, 5, 13), (37, 7, 17)) if channels < 3 else ((15, 3, 13), (37, 5, 17))
+    last = (11, 21) if channels < 3 else (7, 21)
     return next((row[1:] for row in table if sigma * 255 <= row[0]), last)
 
 
@@ -120,6 +128,7 @@ class Job:
     Attributes:
         padded: the image, f pixels larger on every side by reflection ``(C, H + 2f, W + 2f)``.
         noise2: sigma^2 ``(H, W)``.
+        forgiven: half of the t of a pair is each pixel's ``(H, W)``.
         f: radius of a patch.
         half: radius of the window.
         h: decay of the weights in sigmas.
@@ -128,6 +137,7 @@ class Job:
 
     padded: Tensor
     noise2: Tensor
+    forgiven: Tensor
     f: int
     half: int
     h: float
@@ -156,9 +166,13 @@ def _kernels(job: Job) -> Tensor:
 
 
 def arrays(job: Job) -> tuple[Array, Array, Array]:
-    """Return the padded image, sigma^2 and (h sigma)^2 for the kernels."""
+    """Return the padded image, what is forgiven and (h sigma)^2 for the kernels."""
     u, noise2 = job.padded.cpu().numpy(), job.noise2.cpu().numpy()
-    return u, noise2, np.maximum(np.float32(job.h**2) * noise2, np.float32(1e-12))
+    return (
+        u,
+        job.forgiven.cpu().numpy(),
+        np.maximum(np.float32(job.h**2) * noise2, np.float32(1e-12)),
+    )
 
 
 def _tensors(job: Job) -> Tensor:
@@ -188,10 +202,14 @@ def _weights(job: Job, t: tuple[int, int]) -> Tensor:
         for y, x in ((0, 0), t)
     )
     d2 = F.avg_pool2d((a - b).square().mean(0)[None], side + 1, 1)[0]
-    here = job.noise2[rows, cols]
-    there = job.noise2[rows.start + dy : rows.stop + dy, cols.start + dx : cols.stop + dx]
-    decay = (job.h**2 * (here + there) / 2).clamp(min=1e-12)
-    return torch.exp(-(d2 - here - there).clamp(min=0) / decay) if any(t) else torch.ones_like(d2)
+    here, there = ((rows, cols), (_moved(rows, dy), _moved(cols, dx)))
+    decay = (job.h**2 * (job.noise2[here] + job.noise2[there]) / 2).clamp(min=1e-12)
+    beyond = (d2 - job.forgiven[here] - job.forgiven[there]).clamp(min=0)
+    return torch.exp(-beyond / decay) if any(t) else torch.ones_like(d2)
+
+
+def _moved(some: slice, by: int) -> slice:
+    return slice(some.start + by, some.stop + by)
 
 
 def _full(w: Tensor, t: tuple[int, int], job: Job) -> Tensor:

@@ -87,7 +87,7 @@ def box(rows, side, column, out):
 
 
 @kernel(inline=True)
-def row_weights(u, f, y, fresh, dy, dx, x0, n, noise2, h2, rows, column, w, bits, scale):
+def row_weights(u, f, y, fresh, dy, dx, x0, n, forgiven, h2, rows, column, w, bits, scale):
     """Set ``w[:n]`` to the weights of the pairs (p, q) of row y whose p begin at x0.
 
     ``rows`` holds the squares of rows y .. y + 2f of ``u``, row j in place j mod (2f + 1); all are
@@ -99,7 +99,7 @@ def row_weights(u, f, y, fresh, dy, dx, x0, n, noise2, h2, rows, column, w, bits
     box(rows, side, column[: n + 2 * f], w[:n])
     per_value = np.float32(1.0 / (u.shape[0] * side * side))
     x1 = x0 + dx
-    p, q = noise2[y, x0 : x0 + n], noise2[y + dy, x1 : x1 + n]
+    p, q = forgiven[y, x0 : x0 + n], forgiven[y + dy, x1 : x1 + n]
     hp, hq = h2[y, x0 : x0 + n], h2[y + dy, x1 : x1 + n]
     for i in range(n):
         d = w[i] * per_value - (p[i] + q[i])
@@ -109,14 +109,14 @@ def row_weights(u, f, y, fresh, dy, dx, x0, n, noise2, h2, rows, column, w, bits
 
 
 @kernel(parallel=True)
-def pixelwise(u, f, half, noise2, h2, acc, norm):
+def pixelwise(u, f, half, forgiven, h2, acc, norm):
     """Add up, strip by strip, the weighted pixels ``acc`` and the weights ``norm`` of all pairs.
 
     Args:
         u: ``(C, H + 2f, W + 2f)``.
         f: radius of a patch.
         half: radius of the window.
-        noise2: sigma^2 ``(H, W)``; the two pixels' are added and taken from d2.
+        forgiven: ``(H, W)``; the two pixels' are added and taken from d2.
         h2: ``(H, W)``; d2 is measured in the mean of the two pixels'.
         acc: ``(strips, C, STRIP + half, W)``, zero.
         norm: ``(strips, STRIP + half, W)``, zero.
@@ -137,7 +137,21 @@ def pixelwise(u, f, half, noise2, h2, acc, norm):
                     continue
                 for y in range(first, min(first + STRIP, height - dy)):
                     row_weights(
-                        u, f, y, y == first, dy, dx, x0, n, noise2, h2, rows, column, w, bits, scale
+                        u,
+                        f,
+                        y,
+                        y == first,
+                        dy,
+                        dx,
+                        x0,
+                        n,
+                        forgiven,
+                        h2,
+                        rows,
+                        column,
+                        w,
+                        bits,
+                        scale,
                     )
                     a, b, x1 = y - first, y - first + dy, x0 + dx
                     add(norm[s, a, x0 : x0 + n], w)
@@ -149,7 +163,7 @@ def pixelwise(u, f, half, noise2, h2, acc, norm):
 
 
 @kernel()
-def windows(u, f, half, noise2, h2, first, out):
+def windows(u, f, half, forgiven, h2, first, out):
     """Set ``out[r, x, t]`` to the weight of the pixel ``(first + r, x)`` and its t-th neighbour.
 
     A window is read row by row, ``out`` being ``(rows, W, (2 half + 1)^2)``. Where a neighbour is
@@ -174,7 +188,7 @@ def windows(u, f, half, noise2, h2, first, out):
                     ty, tx = (-dy, -dx) if above else (dy, dx)
                     y1, x1 = (y + dy, x0 + dx) if above else (y, x0)
                     row_weights(
-                        u, f, y1, True, ty, tx, x1, n, noise2, h2, rows, column, w, bits, scale
+                        u, f, y1, True, ty, tx, x1, n, forgiven, h2, rows, column, w, bits, scale
                     )
                 for i in range(n):
                     out[r, x0 + i, t] = w[i]
@@ -216,7 +230,7 @@ def total(norm, half, out):
 
 
 @kernel(parallel=True)
-def patchwise(u, f, half, noise2, h2, norm, acc):
+def patchwise(u, f, half, forgiven, h2, norm, acc):
     """Add up what every pixel gets from the patches that it lies in.
 
     The patch around p gives its pixel p + d the value ``u(q + d)`` with weight
@@ -250,7 +264,21 @@ def patchwise(u, f, half, noise2, h2, norm, acc):
                     slot = (y + 2 * side) % side
                     if 0 <= y < height - dy:
                         row_weights(
-                            u, f, y, fresh, dy, dx, x0, n, noise2, h2, rows, column, w, bits, scale
+                            u,
+                            f,
+                            y,
+                            fresh,
+                            dy,
+                            dx,
+                            x0,
+                            n,
+                            forgiven,
+                            h2,
+                            rows,
+                            column,
+                            w,
+                            bits,
+                            scale,
                         )
                         fresh = False
                         divide(vp[slot, 2 * f + x0 : 2 * f + x0 + n], w, norm[y, x0:])
