@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from ._jit import kernel
-from ._lanes import below, load8, load16, lowest, store, total, zeros8, zeros16
+from ._lanes import as_bits, as_float, below, load8, load16, lowest, store, total, zeros8, zeros16
 
 N = 8
 ROWS = 12  # of references in a strip
@@ -41,15 +41,16 @@ def collaborate(images, guide, sigma, rows, cols, bases, window, search, factor,
     """
     radius, most, tau = search
     T, Tt, S, St = bases[0], bases[1], bases[2], bases[3]
-    row, far = np.empty(WIDE, np.float32), np.empty(most, np.float32)
+    row, far = np.empty(WIDE, np.float32), np.empty(most, np.int64)
     ys, xs = np.empty(most, np.int32), np.empty(most, np.int32)
     stacks, half = np.empty((2, most, N * N), np.float32), np.empty((N, N), np.float32)
     stack = stacks[0]
     reference, block = np.empty(N * N, np.float32), np.empty((N, N), np.float32)
     for r in range(len(rows)):
         for q in range(len(cols)):
-            found = match(guide, rows[r], cols[q], radius, most, tau, reference, row, far, ys, xs)
+            found = match(guide, rows[r], cols[q], radius, most, tau, reference, row, far)
             size = power_of_two(found)
+            places(far, size, guide.shape[1], ys, xs)
             for c in range(images.shape[1]):
                 level = sigma[r, c, q]
                 kept = attenuate(images, c, ys, xs, size, T, Tt, level, factor, half, stacks)
@@ -59,7 +60,7 @@ def collaborate(images, guide, sigma, rows, cols, bases, window, search, factor,
 
 
 @kernel()
-def matches(guide, rows, cols, search, found, far, ys, xs):
+def matches(guide, rows, cols, search, found, distances, ys, xs):
     """Set, for each of some references, how many blocks are found, how far off, and where.
 
     Args:
@@ -68,16 +69,18 @@ def matches(guide, rows, cols, search, found, far, ys, xs):
         cols: likewise ``(R,)``.
         search: as in :func:`collaborate`.
         found: ``(R,)``.
-        far: sums of squares ``(R, most)``, ascending, the block itself with -1.
+        distances: sums of squares ``(R, most)``, ascending, the block itself with -1.
         ys: ``(R, most)``.
         xs: likewise.
     """
     radius, most, tau = search
     row, reference = np.empty(WIDE, np.float32), np.empty(N * N, np.float32)
+    far = np.empty(most, np.int64)
     for r in range(len(rows)):
-        found[r] = match(
-            guide, rows[r], cols[r], radius, most, tau, reference, row, far[r], ys[r], xs[r]
-        )
+        found[r] = match(guide, rows[r], cols[r], radius, most, tau, reference, row, far)
+        places(far, found[r], guide.shape[1], ys[r], xs[r])
+        for k in range(found[r]):
+            distances[r, k] = as_float(far[k] >> 32)
 
 
 @kernel()
@@ -111,12 +114,15 @@ def attenuate(images, c, ys, xs, size, T, Tt, level, factor, half, stacks):
 
 
 @kernel(inline=True)
-def match(guide, y, x, radius, most, tau, reference, row, far, ys, xs):
-    """Fill ``ys, xs`` with the nearest blocks, the block itself first; return how many.
+def match(guide, y, x, radius, most, tau, reference, row, far):
+    """Fill ``far`` with the nearest blocks, the block itself first; return how many.
 
-    The distance is the sum of squares over a block; blocks beyond ``tau`` do not count.
+    The distance is the sum of squares over a block; blocks beyond ``tau`` do not count. An entry
+    is the bits of the distance, which are ordered as it is, and behind them the block's place.
+    Rows are taken from the middle outwards, where what is near is found soon.
     """
-    height, width = guide.shape[0], guide.shape[1] - WIDE
+    height, wide = guide.shape
+    width = wide - WIDE
     top, bottom = max(0, y - radius), min(height - N, y + radius)
     left, right = max(0, x - radius), min(width - N, x + radius)
     inside = (np.int64(1) << (right - left + 1)) - 1
@@ -124,7 +130,10 @@ def match(guide, y, x, radius, most, tau, reference, row, far, ys, xs):
         store(reference, i * N, load8(guide, (y + i, x)))
     found = 0
     limit = tau
-    for v in range(top, bottom + 1):
+    for t in range(2 * radius + 1):
+        v = y + (t + 1) // 2 if t % 2 else y - t // 2
+        if v < top or v > bottom:
+            continue
         near_ones = near(guide, reference, v, left, limit, row) & inside
         if v == y:
             near_ones |= np.int64(1) << (x - left)
@@ -132,22 +141,27 @@ def match(guide, y, x, radius, most, tau, reference, row, far, ys, xs):
         while near_ones:
             k = lowest(near_ones)
             near_ones &= near_ones - 1
-            d = row[k]
-            if d < limit:
+            if row[k] < limit:
+                entry = (as_bits(row[k]) << 32) + v * wide + left + k
                 at = found if found < most else most - 1
-                while at > 0 and far[at - 1] > d:
+                while at > 0 and far[at - 1] > entry:
                     far[at] = far[at - 1]
-                    ys[at] = ys[at - 1]
-                    xs[at] = xs[at - 1]
                     at -= 1
-                far[at] = d
-                ys[at] = v
-                xs[at] = left + k
+                far[at] = entry
                 if found < most:
                     found += 1
                 if found == most:
-                    limit = far[most - 1]
+                    limit = as_float(far[most - 1] >> 32)
     return found
+
+
+@kernel(inline=True)
+def places(far, n, wide, ys, xs):
+    """Set ``ys, xs`` to where the first n blocks of ``far`` begin."""
+    for k in range(n):
+        at = far[k] & 0xFFFFFFFF
+        ys[k] = at // wide
+        xs[k] = at % wide
 
 
 @kernel(inline=True)

@@ -155,3 +155,23 @@ def total(_: Any, lanes: Any) -> Any:
         return found
 
     return types.float32(lanes), lower
+
+
+@intrinsic
+def as_bits(_: Any, value: Any) -> Any:
+    """Return the bits of a float32, those of the sign on its left."""
+
+    def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.sext(builder.bitcast(args[0], ir.IntType(32)), ir.IntType(64))
+
+    return types.int64(types.float32), lower
+
+
+@intrinsic
+def as_float(_: Any, bits: Any) -> Any:
+    """Return the float32 of the lower 32 bits."""
+
+    def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.bitcast(builder.trunc(args[0], ir.IntType(32)), ir.FloatType())
+
+    return types.float32(types.int64), lower
