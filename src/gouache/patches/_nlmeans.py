@@ -116,8 +116,10 @@ def odd(side: int | None, name: str) -> int | None:
 
 def _sides(sigma: float, channels: int) -> tuple[int, int]:
     """Return side of patch and side of window for this noise."""
-    table = ((15, 5, 13), (37, 7, 17)) if channels < 3 else ((15, 3, 13), (37, 5, 17))
-    last = (11, 21) if channels < 3 else (7, 21)
+    if channels < 3:
+        table, last = ((15, 5, 13), (37, 7, 17)), (11, 21)
+    else:
+        table, last = ((37, 3, 13),), (5, 17)
     return next((row[1:] for row in table if sigma * 255 <= row[0]), last)
 
 
