@@ -25,7 +25,9 @@ from .check import InputError
 from .pretrained import replacing
 
 SUFFIXES = _decode.SUFFIXES
-WRITTEN = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
+_KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+_KINDS |= {".tif": "TIFF", ".tiff": "TIFF"}
+WRITTEN = tuple(_KINDS)
 _OPTIONS: dict[str, dict[str, Any]] = {
     "PNG": {},
     "JPEG": {"quality": 95, "subsampling": 0},
@@ -82,7 +84,7 @@ def save(images: Tensor, path: str | Path, *, bits: Literal[8, 16] = 8) -> None:
         if bits == 16:
             temporary.write_bytes(_deep_png(image))
         else:
-            kind = Image.registered_extensions()[file.suffix.lower()]
+            kind = _KINDS[file.suffix.lower()]
             as_pil(image).save(temporary, format=kind, **_OPTIONS[kind])
 
 

@@ -49,10 +49,9 @@ class Entry:
 @cache
 def entries(role: str | None = None) -> tuple[Entry, ...]:
     """Return every public name (of one role), in the order of the stubs; nothing is imported."""
-    if role is not None:
-        return tuple(entry for entry in entries() if entry.role == role)
     stubs = sorted(ROOT.glob("*/__init__.pyi"))
-    return tuple(entry for stub in stubs for entry in _read_stub(stub))
+    found = (entry for stub in stubs for entry in _read_stub(stub, role))
+    return tuple(entry for entry in found if role in (None, entry.role))
 
 
 def roles() -> tuple[str, ...]:
@@ -85,24 +84,32 @@ def _plain(name: str) -> str:
     return name.lower().replace("-", "").replace("_", "")
 
 
-def _read_stub(stub: Path) -> list[Entry]:
+def _read_stub(stub: Path, role: str | None) -> list[Entry]:
+    """Return the names of a package; of files without a mark of ``role``, if given, none."""
     package = ".".join(("gouache", *stub.parent.relative_to(ROOT).parts))
     found = []
     for node in ast.parse(stub.read_text("utf-8")).body:
         if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module:
-            definitions = _definitions(stub.parent / f"{node.module.replace('.', '/')}.py")
+            file = stub.parent / f"{node.module.replace('.', '/')}.py"
+            if role is not None and f'@method("{role}")' not in _text(file):
+                continue  # to parse every file would take a fifth of a second
             for alias in node.names:
-                role, summary = definitions.get(alias.name, ("", ""))
+                mark, summary = _definitions(file).get(alias.name, ("", ""))
                 module = f"{package}.{node.module}"
-                found.append(Entry(alias.asname or alias.name, package, module, role, summary))
+                found.append(Entry(alias.asname or alias.name, package, module, mark, summary))
     return found
+
+
+@cache
+def _text(file: Path) -> str:
+    return file.read_text("utf-8")
 
 
 @cache
 def _definitions(file: Path) -> dict[str, tuple[str, str]]:
     """Map each top-level function and class of a file to its role and docstring's first line."""
     table = {}
-    for node in ast.parse(file.read_text("utf-8")).body:
+    for node in ast.parse(_text(file)).body:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             doc = ast.get_docstring(node) or ""
             table[node.name] = (_role(node), doc.partition("\n")[0])
