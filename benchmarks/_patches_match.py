@@ -123,7 +123,7 @@ def picture(file: str) -> None:
     """Write both views, the field as colours, and the query built from the other view's patches."""
     query, source = pairs()["motorcycle"]
     field = patches.patchmatch(query, source, rng=random.generator(0))
-    wheel = torch.nn.functional.pad(patches.colour_wheel(field), (3, 3, 3, 3), value=1)
+    wheel = torch.nn.functional.pad(patches.colour_wheel(field, most=24), (3, 3, 3, 3), value=1)
     row = torch.stack([query, source, wheel, patches.vote(field, source)]).clamp(0, 1)
     image.save(image.grid(row, 2, pad=2), file)
 
