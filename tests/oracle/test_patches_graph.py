@@ -91,7 +91,8 @@ def test_without_noise_a_pixel_has_no_neighbour():
 @pytest.mark.parametrize(
     ("image", "options", "message"),
     [
-        (torch.rand(1, 2600, 2600), {"window": 21}, "the most is 4 GiB; pass a smaller image"),
+        (torch.rand(1, 1300, 1300), {"window": 21}, r"a window of 21 takes 5.5 GiB, and the most"),
+        (torch.rand(1, 1500, 1500), {"keep": 20}, "a keep of 20 takes 5.3 GiB"),
         (torch.rand(2, 1, 8, 8), {}, "of one image"),
         (torch.rand(1, 8, 8), {"window": 4}, "window must be odd"),
         (torch.rand(1, 8, 8), {"keep": 0}, "keep must be"),

@@ -18,8 +18,9 @@ from ._image import batched, sigma_of
 from ._nlmeans import Job, arrays, job_of, odd
 
 BYTES = 8  # of a weight: a column and a value
+BUILT = 120  # bytes of an edge that is kept, while both its ends are put in order
 MOST = 1 << 32  # bytes of a graph
-BAND = 1 << 25  # bytes of the windows of some rows
+BAND = 1 << 23  # bytes of the windows of some rows
 
 
 def nlmeans_graph(
@@ -38,9 +39,9 @@ def nlmeans_graph(
     a pixel's own weight is 1, and the eigenvalues of ``D^-1 W`` lie in (-1, 1]; that of 1 belongs
     to constants, so that ``D - W`` is the Laplacian of the graph.
 
-    Memory is 8 bytes a weight, ``8 N window^2`` or, with ``keep``, at most ``8 N (2 keep + 1)``;
-    while it is built, twice that (with ``keep`` four times) and 200 MB. Beyond 4 GiB a graph is
-    refused.
+    Memory is 8 bytes a weight, at most ``8 N window^2``, and some 300 MB beside it. With ``keep``
+    it is at most ``8 N (2 keep + 1)``, and ``120 N (keep + 1)`` while it is built. What takes more
+    than 4 GiB is refused.
 
     Args:
         image: one image ``(C, H, W)``, pixel range 1.
@@ -96,14 +97,14 @@ def windows(job: Job, first: int, last: int) -> Tensor:
 def _check_size(job: Job, keep: int | None) -> None:
     """Refuse a graph that takes more than ``MOST`` bytes."""
     height, width = job.noise2.shape
-    side = 2 * job.half + 1
-    spans = _spans(height, job.half).sum() * _spans(width, job.half).sum()
-    edges = int(spans if keep is None else min(spans, height * width * (2 * keep + 1)))
-    if edges * BYTES > MOST:
+    edges = int(_spans(height, job.half).sum() * _spans(width, job.half).sum())
+    size = BYTES * edges if keep is None else BUILT * height * width * (keep + 1)
+    if size > MOST:
+        kept = f"window of {2 * job.half + 1}" if keep is None else f"keep of {keep}"
         raise InputError(
-            f"the graph of {width}x{height} pixels with a window of {side} has up to {edges:.3g} "
-            f"weights, {edges * BYTES / 2**30:.1f} GiB, and the most is {MOST >> 30} GiB; pass a "
-            "smaller image or window, or keep=16"
+            f"the graph of {width}x{height} pixels with a {kept} takes {size / 2**30:.1f} GiB, and "
+            f"the most is {MOST >> 30} GiB; pass a smaller image, "
+            + ("a smaller window, or keep=16" if keep is None else "or fewer")
         )
 
 
