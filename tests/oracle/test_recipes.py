@@ -366,7 +366,10 @@ def test_setting_that_an_old_run_does_not_know_is_the_default(place):
     assert finish(digits_plan(), place / "run", resume=True) == []
 
 
-@pytest.mark.parametrize("name", weights.names())
+TRAINED = [n for n in weights.names() if weights.card(n)["command"].startswith("gouache train")]
+
+
+@pytest.mark.parametrize("name", TRAINED)
 def test_shipped_weights_are_those_of_their_recipe(name):
     card = weights.card(name)
     plan = registry.find("recipe", card["recipe"])()

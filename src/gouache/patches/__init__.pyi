@@ -2,6 +2,7 @@ from ._bilateral import bilateral as bilateral
 from ._bm3d import bm3d as bm3d
 from ._brute_force import brute_force as brute_force
 from ._denoiser import FilterDenoiser as FilterDenoiser
+from ._epll import epll as epll
 from ._explain import Block as Block
 from ._explain import Explanation as Explanation
 from ._explain import explain_nlmeans as explain_nlmeans
@@ -10,6 +11,7 @@ from ._explain_draw import draw as draw
 from ._extract import Aggregate as Aggregate
 from ._extract import Band as Band
 from ._extract import bands as bands
+from ._fepll import fepll as fepll
 from ._gaussian import gaussian as gaussian
 from ._graph import nlmeans_graph as nlmeans_graph
 from ._guided import guided as guided

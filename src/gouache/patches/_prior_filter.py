@@ -6,13 +6,18 @@ Notation: as in the prior: c the coefficients of a patch, ``S_k`` the covariance
 from __future__ import annotations
 
 import math
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 
 import torch
 from torch import Tensor
 
+from gouache.train import threads
+
 from ._extract import Aggregate, bands
 from ._mixture import ROWS, Mixture, Whitening
+
+BLOCK = 4096  # rows that a thread takes at a time
 
 
 class Filter:
@@ -25,30 +30,52 @@ class Filter:
     """
 
     def __init__(self, mixture: Mixture, patch: int, sigma: float) -> None:
-        whitening = Whitening.of(mixture, sigma)
-        W = whitening.matrices
-        eye = torch.eye(W.shape[1]).to(W)
+        with threads(1):
+            whitening = Whitening.of(mixture, sigma)
+            W = whitening.matrices
+            wiener = torch.eye(W.shape[1]).to(W) - sigma**2 * (W @ W.mT)
         self.patch, self.sigma = patch, sigma
-        self.wiener = (eye - sigma**2 * (W @ W.mT)).float()
-        self.whitening = whitening.to(torch.float32)
+        self.wiener, self.whitening = wiener.float(), whitening.to(torch.float32)
 
     def estimate(self, patches: Tensor) -> Tensor:
         """Return the estimates of patches ``(n, D)``."""
-        c = coefficients(patches, self.patch)
-        k = self.choose(c)
-        order = k.argsort(stable=True)
-        counts = torch.bincount(k, minlength=len(self.wiener)).tolist()
-        sorted_c = c[order]
-        parts = zip(sorted_c.split(counts), self.wiener, strict=True)
-        sorted_c = torch.cat([some @ wiener for some, wiener in parts])
-        found = torch.empty_like(c)
-        found[order] = sorted_c
-        return found @ cosine(self.patch).to(c) + patches.mean(1, keepdim=True)
+        return blockwise(self.estimate_block, patches)
 
     def choose(self, c: Tensor) -> Tensor:
-        """Return the component of least cost of each row."""
-        parts = [self.whitening.all_costs(some).argmin(1) for some in c.split(ROWS)]
-        return torch.cat(parts) if parts else torch.zeros(0, dtype=torch.int64)
+        """Return the component of least cost of each row of coefficients."""
+        return blockwise(self._choose, c)
+
+    def estimate_block(self, patches: Tensor) -> Tensor:
+        """Return the estimates of a block of patches ``(n, D)``."""
+        c = coefficients(patches, self.patch)
+        k = self._choose(c)
+        order = k.argsort(stable=True)
+        counts = torch.bincount(k, minlength=len(self.wiener)).tolist()
+        parts = zip(c[order].split(counts), self.wiener, strict=True)
+        found = torch.empty_like(c)
+        found[order] = torch.cat([some @ wiener for some, wiener in parts])
+        return found @ cosine(self.patch).to(c) + patches.mean(1, keepdim=True)
+
+    def _choose(self, c: Tensor) -> Tensor:
+        return torch.cat([self.whitening.all_costs(some).argmin(1) for some in c.split(ROWS)])
+
+
+def blockwise(function: Callable[..., Tensor], *rows: Tensor) -> Tensor:
+    """Return the function of some rows at a time, each block on a thread of its own.
+
+    A product of matrices may differ in its last bits with the number of threads that share it, so
+    that none is shared.
+    """
+    from ._jit import spread
+
+    blocks = list(zip(*(some.split(BLOCK) for some in rows), strict=True))
+
+    def task(k: int) -> Tensor:
+        with threads(1):
+            return function(*blocks[k])
+
+    with threads(None):
+        return torch.cat(list(spread(task, len(blocks))))
 
 
 def coefficients(patches: Tensor, p: int) -> Tensor:
@@ -84,12 +111,18 @@ def smoothed(plane: Tensor, filters: list[Filter], index: Tensor) -> Tensor:
     weights = torch.tensor([(filters[0].sigma / f.sigma) ** 2 for f in filters]).to(plane)
     for band in bands(plane[None], filters[0].patch):
         level = index[band.rows][:, band.cols].flatten()
-        found = torch.empty_like(band.patches)
-        for k in level.unique().tolist():
-            rows = (level == k).nonzero()[:, 0]
-            found[rows] = filters[k].estimate(band.patches[rows])
+        found = blockwise(partial(_by_level, filters), band.patches, level)
         mean.add(band, found, weights[level])
     return mean.mean()[0]
+
+
+def _by_level(filters: list[Filter], patches: Tensor, level: Tensor) -> Tensor:
+    """Return the estimates of a block of patches whose noise levels differ."""
+    found = torch.empty_like(patches)
+    for k in level.unique().tolist():
+        rows = (level == k).nonzero()[:, 0]
+        found[rows] = filters[k].estimate_block(patches[rows])
+    return found
 
 
 def padded(image: Tensor, side: int) -> Tensor:
