@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gouache import image, restore
+from gouache import image, registry, restore
 from gouache.cli.main import main
 from gouache.random import generator
 
@@ -32,7 +32,7 @@ def run(capsys, words):
     return code, said.out, said.err
 
 
-@pytest.mark.parametrize("method", ["hqs", "tikhonov"])
+@pytest.mark.parametrize("method", registry.names("restore"))
 def test_it_writes_what_the_function_returns(method, capsys):
     words = f"blurred.png a/sharp.png --operator blur:1.2 --sigma 4/255 --method {method}"
     assert run(capsys, words)[:2] == (0, "a/sharp.png\n")
@@ -55,6 +55,15 @@ def test_without_sigma_it_says_what_it_found(capsys):
     found = float(restore.estimate_noise(image.load("blurred.png"), restore.Blur(1.2)))
     assert f"sigma {found:.4f}" in said
     assert found == pytest.approx(SIGMA, rel=0.2)
+
+
+def test_of_the_picture_of_a_kernel_nothing_is_assumed_beyond_the_border(capsys):
+    assert run(capsys, "blurred.png a.png --operator blur:kernel.png --sigma 4/255")[0] == 0
+    blur = restore.parse_operator("blur:kernel.png")
+    wide = restore.hqs(image.load("blurred.png"), blur, 4 / 255)
+    assert wide.shape == (3, 42, 50)
+    expected = wide[:, 1:-1, 1:-1].clamp(0, 1)
+    torch.testing.assert_close(image.load("a.png"), expected, atol=0.51 / 255, rtol=0)
 
 
 def test_operators_act_in_turn(capsys):

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gouache import registry
+from gouache import registry, train
 from gouache.check import InputError
 from gouache.contracts import Operator
 from gouache.patches import estimate_sigma
@@ -16,6 +16,13 @@ from gouache.restore import Blur, Compose, Downsample, Identity, Mask
 
 BOUNDARIES = ("reflect", "circular", "replicate", "zero")
 SIGMA = 2 / 255
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Images are so small that two threads only wait for each other."""
+    with train.threads(1):
+        yield
 
 
 def kernel(rows=3, columns=4):
@@ -149,6 +156,16 @@ def test_gradients_flow_and_are_the_adjoint(make):
     weight = normal(*y.shape, seed=1)
     y.backward(weight)
     torch.testing.assert_close(x.grad, A.adjoint(weight), atol=1e-10, rtol=1e-10)
+
+
+@pytest.mark.parametrize("make", MADE)
+def test_what_was_kept_without_gradients_serves_those_who_want_them(make):
+    A, x = make(6, 5), normal(1, 6, 5)
+    with torch.inference_mode():
+        A.adjoint(A(x))
+    x.requires_grad_()
+    A.adjoint(A(x)).sum().backward()
+    assert torch.isfinite(x.grad).all()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import ndimage, signal
 
-from gouache import image
+from gouache import image, train
 from gouache.check import InputError
 from gouache.random import generator
 from gouache.restore import Blur, Compose, Downsample, Identity, Mask, parse_operator
@@ -13,6 +13,13 @@ from gouache.restore._blur import gaussian
 from gouache.restore._least_squares import conjugate_gradients, nearest
 
 MODES = {"reflect": "reflect", "circular": "wrap", "replicate": "nearest", "zero": "constant"}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Images are so small that two threads only wait for each other."""
+    with train.threads(1):
+        yield
 
 
 def normal(*shape, seed=0):

@@ -32,7 +32,7 @@ def as_kernel(kernel: Tensor) -> Tensor:
     if not isinstance(kernel, Tensor) or not kernel.is_floating_point():
         found = kernel.dtype if isinstance(kernel, Tensor) else type(kernel).__name__
         raise InputError(f"kernel must be a float tensor (rows, columns), got {found}")
-    return kernel.detach().double()
+    return kernel.detach().double().clone()
 
 
 @final

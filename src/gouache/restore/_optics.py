@@ -177,6 +177,7 @@ def _gathered(laid: Tensor, axes: tuple[Axis, Axis], size: Size) -> Tensor:
 
 
 @lru_cache(maxsize=4)
+@torch.inference_mode(False)  # what is kept may be asked for a gradient later
 def _canvas(optics: Optics, size: Size, dtype: torch.dtype, device: torch.device) -> Canvas:
     k, first = optics.kernel.shape, optics.first
     rows, columns = (
@@ -189,6 +190,7 @@ def _canvas(optics: Optics, size: Size, dtype: torch.dtype, device: torch.device
 
 
 @lru_cache(maxsize=4)
+@torch.inference_mode(False)
 def _gram(optics: Optics, size: Size, dtype: torch.dtype, device: torch.device) -> Canvas | None:
     """Return the canvas of ``A A^T`` for an image of this size; None if there is none."""
     f, exact = optics.factor, optics.exact(size)
