@@ -1,6 +1,7 @@
 from ._blur import Blur as Blur
 from ._compose import Compose as Compose
 from ._downsample import Downsample as Downsample
+from ._epll import epll as epll
 from ._hqs import hqs as hqs
 from ._identity import Identity as Identity
 from ._mask import Mask as Mask
