@@ -112,6 +112,15 @@ def test_nlmeans_shows_the_patches_with_the_largest_weights():
     assert found.window == (21, 14, 30, 23)
 
 
+def test_of_equal_weights_the_nearest_patches_are_shown():
+    image = 0.5 + 0.1 * torch.randn(1, 20, 20, generator=generator(0))
+    found = explained("nlmeans", image, 0.2, (9, 9), patch=3, window=9)
+    windows = image[0].unfold(0, 3, 1).unfold(1, 3, 1)[4:13, 4:13]
+    far = (windows - windows[4, 4]).square().mean((2, 3)).reshape(-1).sort().values
+    torch.testing.assert_close(torch.tensor([b.distance for b in found.blocks]), far[:16])
+    assert len({float(found.weights[b.y + 1, b.x + 1]) for b in found.blocks}) == 1
+
+
 def test_haar_of_the_explanation_is_that_of_the_kernel():
     from gouache.patches import _bm3d_kernels as kernels
     from gouache.patches._explain_bm3d import _haar

@@ -156,18 +156,20 @@ def _shares(job: _nlmeans.Job, at: tuple[int, int]) -> Tensor:
 
 
 def _likest(job: _nlmeans.Job, weights: Tensor, at: tuple[int, int]) -> tuple[Block, ...]:
-    """Return the patch around a pixel, then those of the pixels with the largest weights."""
-    f, (x, y), width = job.f, at, weights.shape[1]
-    others = weights.clone()
-    others[y, x] = 2
-    places = others.reshape(-1).topk(min(SHOWN, int((weights > 0).sum()))).indices.tolist()
-    cuts = [job.padded[:, v : v + 2 * f + 1, u : u + 2 * f + 1]
-            for v, u in (divmod(place, width) for place in places)]  # fmt: skip
+    """Return the patch around a pixel, then those of the largest weights, of equal ones nearest."""
+    side, width, own = 2 * job.f + 1, weights.shape[1], at[1] * weights.shape[1] + at[0]
+    flat = weights.reshape(-1)
+    least = flat.topk(min(SHOWN, int((flat > 0).sum()))).values[-1]
+    cuts = {
+        place: job.padded[:, place // width :, place % width :][:, :side, :side]
+        for place in (flat >= least).nonzero().flatten().tolist()
+    }
+    far = {place: float((cut - cuts[own]).square().mean()) for place, cut in cuts.items()}
+    chosen = sorted(cuts, key=lambda place: (place != own, -float(flat[place]), far[place]))
     return tuple(
-        Block(place % width - f, place // width - f, float((cut - cuts[0]).square().mean()),
-              True, cut, None)
-        for place, cut in zip(places, cuts, strict=True)
-    )  # fmt: skip
+        Block(place % width - job.f, place // width - job.f, far[place], True, cuts[place], None)
+        for place in chosen[:SHOWN]
+    )
 
 
 def one_image(

@@ -20,9 +20,11 @@ from typing import Any, TypeVar
 import numba
 import torch
 from numba.core import event
+from numba.core.caching import NullCache
 
 T = TypeVar("T")
 LOG = logging.getLogger("gouache.patches")
+LOST = "which cannot be kept (NUMBA_CACHE_DIR may name a folder for them)"
 _LOCK = threading.RLock()
 
 
@@ -33,10 +35,11 @@ class _Teller(event.Listener):
         self.told = False
 
     def on_start(self, event: Any) -> None:
-        ours = event.data["dispatcher"].py_func.__module__.startswith("gouache.")
-        if ours and not self.told:
+        kernel = event.data["dispatcher"]
+        if kernel.py_func.__module__.startswith("gouache.") and not self.told:
             self.told = True
-            LOG.info("compiling kernels, once on this machine ...")
+            lost = isinstance(kernel._cache, NullCache)
+            LOG.info("compiling kernels, %s ...", LOST if lost else "once on this machine")
 
     def on_end(self, event: Any) -> None: ...
 
