@@ -60,9 +60,9 @@ def test_above_the_range_image_and_noise_are_scaled_together(denoiser):
 
 
 def test_every_form_of_sigma_is_the_same_noise(denoiser):
-    y, expected = noisy(0.1, 2, 2), None
+    y, expected = noisy(0.1, 2, 2, 16), None
     forms = [0.1, torch.tensor(0.1), torch.full((2,), 0.1), torch.full((2, 1, 1, 1), 0.1)]
-    forms += [torch.full((24, 24), 0.1), torch.full((2, 2, 24, 24), 0.1)]
+    forms += [torch.full((16, 16), 0.1), torch.full((2, 2, 16, 16), 0.1)]
     for sigma in forms:
         found = denoiser(y, sigma)
         expected = found if expected is None else expected
