@@ -162,7 +162,7 @@ def _likest(job: _nlmeans.Job, weights: Tensor, at: tuple[int, int]) -> tuple[Bl
     least = flat.topk(min(SHOWN, int((flat > 0).sum()))).values[-1]
     cuts = {
         place: job.padded[:, place // width :, place % width :][:, :side, :side]
-        for place in (flat >= least).nonzero().flatten().tolist()
+        for place in {own, *(flat >= least).nonzero().flatten().tolist()}
     }
     far = {place: float((cut - cuts[own]).square().mean()) for place, cut in cuts.items()}
     chosen = sorted(cuts, key=lambda place: (place != own, -float(flat[place]), far[place]))
