@@ -13,8 +13,11 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
+from numba import extending
 from numba.core import cgutils, types
-from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
+from numba.extending import lower_builtin, models, register_model, type_callable
+
+intrinsic: Any = extending.intrinsic  # which gives a function of one argument less
 
 
 class Lanes(types.Type):
