@@ -117,10 +117,10 @@ def mirrored(run: Method) -> Method:
 def by_skimage(kernel: Array) -> dict[str, Method]:
     """Return scikit-image's deconvolutions; the first word of a name is that of the method."""
     table: dict[str, Method] = {}
-    for balance in (0.001, 0.003, 0.01, 0.03, 0.1):
+    for balance in (0.003, 0.01, 0.03, 0.1, 0.3, 1.0):
         run = partial(restoration.wiener, psf=kernel, balance=balance, clip=False)
         table[f"wiener {balance:g}"] = mirrored(run)
-    for count in (5, 10, 20, 40):
+    for count in (10, 20, 40, 80, 160):
         run = partial(restoration.richardson_lucy, psf=kernel, num_iter=count, clip=False)
         table[f"richardson_lucy {count}"] = mirrored(lambda y, run=run: run(y.clip(1e-6)))
     table["unsupervised_wiener"] = mirrored(
