@@ -9,6 +9,8 @@ around p.
 from __future__ import annotations
 
 import math
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -157,13 +159,16 @@ def _kernels(job: Job) -> Tensor:
     acc = np.zeros((strips, channels, rows, width), np.float32)
     norm, out = np.zeros((strips, rows, width), np.float32), np.empty_like(u[:, :height, :width])
     total = np.empty((height, width), np.float32)
-    with _jit.session():
-        kernels.pixelwise(u, job.f, job.half, noise2, h2, acc, norm)
-        kernels.total(norm, job.half, total)
-        if job.whole:
-            acc[:] = 0
-            kernels.patchwise(u, job.f, job.half, noise2, h2, total, acc)
-        kernels.gather(u, job.f, job.half, acc, total, job.whole, out)
+
+    def each(kernel: Callable[..., None], *given: object) -> None:
+        deque(_jit.spread(lambda strip: kernel(strip, *given), strips), 0)
+
+    each(kernels.pixelwise, u, job.f, job.half, noise2, h2, acc, norm)
+    each(kernels.total, norm, job.half, total)
+    if job.whole:
+        acc[:] = 0
+        each(kernels.patchwise, u, job.f, job.half, noise2, h2, total, acc)
+    each(kernels.gather, u, job.f, job.half, acc, total, job.whole, out)
     return torch.from_numpy(out)
 
 

@@ -11,7 +11,6 @@ order at the end. So the result does not depend on the number of threads.
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from ._jit import kernel
 
@@ -108,11 +107,12 @@ def row_weights(u, f, y, fresh, dy, dx, x0, n, forgiven, h2, rows, column, w, bi
     exp_minus(w, n, bits, scale)
 
 
-@kernel(parallel=True)
-def pixelwise(u, f, half, forgiven, h2, acc, norm):
-    """Add up, strip by strip, the weighted pixels ``acc`` and the weights ``norm`` of all pairs.
+@kernel()
+def pixelwise(s, u, f, half, forgiven, h2, acc, norm):
+    """Add up the weighted pixels ``acc`` and the weights ``norm`` of all pairs of one strip.
 
     Args:
+        s: the strip.
         u: ``(C, H + 2f, W + 2f)``.
         f: radius of a patch.
         half: radius of the window.
@@ -122,44 +122,29 @@ def pixelwise(u, f, half, forgiven, h2, acc, norm):
         norm: ``(strips, STRIP + half, W)``, zero.
     """
     channels, height, width = u.shape[0], u.shape[1] - 2 * f, u.shape[2] - 2 * f
-    for s in prange(acc.shape[0]):
-        rows, column = (
-            np.empty((2 * f + 1, width + 2 * f), np.float32),
-            np.empty(width + 2 * f, np.float32),
-        )
-        w, bits = np.empty(width, np.float32), np.empty(width, np.int32)
-        scale = bits.view(np.float32)
-        first = s * STRIP
-        for dy in range(half + 1):
-            for dx in range(-half if dy else 1, half + 1):
-                x0, n = max(0, -dx), width - abs(dx)
-                if n <= 0:
-                    continue
-                for y in range(first, min(first + STRIP, height - dy)):
-                    row_weights(
-                        u,
-                        f,
-                        y,
-                        y == first,
-                        dy,
-                        dx,
-                        x0,
-                        n,
-                        forgiven,
-                        h2,
-                        rows,
-                        column,
-                        w,
-                        bits,
-                        scale,
-                    )
-                    a, b, x1 = y - first, y - first + dy, x0 + dx
-                    add(norm[s, a, x0 : x0 + n], w)
-                    add(norm[s, b, x1 : x1 + n], w)
-                    for c in range(channels):
-                        p, q = u[c, y + f, x0 + f :], u[c, y + dy + f, x1 + f :]
-                        add_product(acc[s, c, a, x0 : x0 + n], w, q)
-                        add_product(acc[s, c, b, x1 : x1 + n], w, p)
+    rows, column = (
+        np.empty((2 * f + 1, width + 2 * f), np.float32),
+        np.empty(width + 2 * f, np.float32),
+    )
+    w, bits = np.empty(width, np.float32), np.empty(width, np.int32)
+    scale = bits.view(np.float32)
+    first = s * STRIP
+    for dy in range(half + 1):
+        for dx in range(-half if dy else 1, half + 1):
+            x0, n = max(0, -dx), width - abs(dx)
+            if n <= 0:
+                continue
+            for y in range(first, min(first + STRIP, height - dy)):
+                row_weights(
+                    u, f, y, y == first, dy, dx, x0, n, forgiven, h2, rows, column, w, bits, scale
+                )
+                a, b, x1 = y - first, y - first + dy, x0 + dx
+                add(norm[s, a, x0 : x0 + n], w)
+                add(norm[s, b, x1 : x1 + n], w)
+                for c in range(channels):
+                    p, q = u[c, y + f, x0 + f :], u[c, y + dy + f, x1 + f :]
+                    add_product(acc[s, c, a, x0 : x0 + n], w, q)
+                    add_product(acc[s, c, b, x1 : x1 + n], w, p)
 
 
 @kernel()
@@ -215,23 +200,23 @@ def divide(out, w, v):
         out[i] = w[i] / v[i]
 
 
-@kernel(parallel=True)
-def total(norm, half, out):
-    """Set ``out`` ``(H, W)`` to the weights of every pixel, its own weight 1 included."""
+@kernel()
+def total(s, norm, half, out):
+    """Set ``out`` ``(H, W)``, for one strip, to the weights of a pixel, its own of 1 included."""
     height, width = out.shape
-    for y in prange(height):
+    for y in range(s * STRIP, min((s + 1) * STRIP, height)):
         for x in range(width):
             out[y, x] = np.float32(1)
-        for s in range(max(0, (y - half) // STRIP - 1), y // STRIP + 1):
-            row = y - s * STRIP
+        for k in range(max(0, (y - half) // STRIP - 1), y // STRIP + 1):
+            row = y - k * STRIP
             if row < STRIP + half:
                 for x in range(width):
-                    out[y, x] += norm[s, row, x]
+                    out[y, x] += norm[k, row, x]
 
 
-@kernel(parallel=True)
-def patchwise(u, f, half, forgiven, h2, norm, acc):
-    """Add up what every pixel gets from the patches that it lies in.
+@kernel()
+def patchwise(s, u, f, half, forgiven, h2, norm, acc):
+    """Add up what every pixel gets from the patches of one strip that it lies in.
 
     The patch around p gives its pixel p + d the value ``u(q + d)`` with weight
     ``w(p, q) / norm(p)``: a pixel r gets ``u(r + t)`` with the sum of these over the patches that
@@ -240,76 +225,65 @@ def patchwise(u, f, half, forgiven, h2, norm, acc):
     """
     channels, height, width = u.shape[0], u.shape[1] - 2 * f, u.shape[2] - 2 * f
     side, wide = 2 * f + 1, width + 4 * f
-    for s in prange(acc.shape[0]):
-        rows, column = (
-            np.empty((side, width + 2 * f), np.float32),
-            np.empty(width + 2 * f, np.float32),
-        )
-        w, bits = np.empty(width, np.float32), np.empty(width, np.int32)
-        scale = bits.view(np.float32)
-        vp, vq = np.zeros((side, wide), np.float32), np.zeros((side, wide), np.float32)
-        cp, cq = np.empty(width + 2 * f, np.float32), np.empty(width + 2 * f, np.float32)
-        across = np.empty(wide, np.float32)
-        first = s * STRIP
-        begin, end = first if s else -f, min(first + STRIP, height)
-        for dy in range(half + 1):
-            for dx in range(-half if dy else 1, half + 1):
-                x0, n = max(0, -dx), width - abs(dx)
-                if n <= 0:
+    rows, column = (
+        np.empty((side, width + 2 * f), np.float32),
+        np.empty(width + 2 * f, np.float32),
+    )
+    w, bits = np.empty(width, np.float32), np.empty(width, np.int32)
+    scale = bits.view(np.float32)
+    vp, vq = np.zeros((side, wide), np.float32), np.zeros((side, wide), np.float32)
+    cp, cq = np.empty(width + 2 * f, np.float32), np.empty(width + 2 * f, np.float32)
+    across = np.empty(wide, np.float32)
+    first = s * STRIP
+    begin, end = first if s else -f, min(first + STRIP, height)
+    for dy in range(half + 1):
+        for dx in range(-half if dy else 1, half + 1):
+            x0, n = max(0, -dx), width - abs(dx)
+            if n <= 0:
+                continue
+            vp[:] = np.float32(0)
+            vq[:] = np.float32(0)
+            fresh = True
+            for y in range(begin - f, end + f):
+                slot = (y + 2 * side) % side
+                if 0 <= y < height - dy:
+                    row_weights(
+                        u, f, y, fresh, dy, dx, x0, n, forgiven, h2, rows, column, w, bits, scale
+                    )
+                    fresh = False
+                    divide(vp[slot, 2 * f + x0 : 2 * f + x0 + n], w, norm[y, x0:])
+                    divide(
+                        vq[slot, 2 * f + x0 : 2 * f + x0 + n],
+                        w,
+                        norm[y + dy, x0 + dx :],
+                    )
+                else:
+                    vp[slot] = np.float32(0)
+                    vq[slot] = np.float32(0)
+                r = y - f
+                if r < begin:
                     continue
-                vp[:] = np.float32(0)
-                vq[:] = np.float32(0)
-                fresh = True
-                for y in range(begin - f, end + f):
-                    slot = (y + 2 * side) % side
-                    if 0 <= y < height - dy:
-                        row_weights(
-                            u,
-                            f,
-                            y,
-                            fresh,
-                            dy,
-                            dx,
-                            x0,
-                            n,
-                            forgiven,
-                            h2,
-                            rows,
-                            column,
-                            w,
-                            bits,
-                            scale,
-                        )
-                        fresh = False
-                        divide(vp[slot, 2 * f + x0 : 2 * f + x0 + n], w, norm[y, x0:])
-                        divide(vq[slot, 2 * f + x0 : 2 * f + x0 + n], w, norm[y + dy, x0 + dx :])
-                    else:
-                        vp[slot] = np.float32(0)
-                        vq[slot] = np.float32(0)
-                    r = y - f
-                    if r < begin:
-                        continue
-                    box(vp, side, across, cp)
-                    box(vq, side, across, cq)
-                    if 0 <= r < height + f - dy:
-                        a = max(0, -dx - f)
-                        m = min(width, width - dx + f) - a
-                        for c in range(channels):
-                            source = u[c, r + dy + f, a + dx + f :]
-                            add_product(acc[s, c, r - first, a : a + m], cp[f + a :], source)
-                    if 0 <= r + dy < height:
-                        a = max(-f, -dx)
-                        m = min(width + f, width - dx) - a
-                        for c in range(channels):
-                            target = acc[s, c, r + dy - first, a + dx : a + dx + m]
-                            add_product(target, cq[f + a :], u[c, r + f, a + f :])
+                box(vp, side, across, cp)
+                box(vq, side, across, cq)
+                if 0 <= r < height + f - dy:
+                    a = max(0, -dx - f)
+                    m = min(width, width - dx + f) - a
+                    for c in range(channels):
+                        source = u[c, r + dy + f, a + dx + f :]
+                        add_product(acc[s, c, r - first, a : a + m], cp[f + a :], source)
+                if 0 <= r + dy < height:
+                    a = max(-f, -dx)
+                    m = min(width + f, width - dx) - a
+                    for c in range(channels):
+                        target = acc[s, c, r + dy - first, a + dx : a + dx + m]
+                        add_product(target, cq[f + a :], u[c, r + f, a + f :])
 
 
-@kernel(parallel=True)
-def gather(u, f, half, acc, norm, whole, out):
-    """Sum the strips in order, add each pixel's own part, and divide."""
+@kernel()
+def gather(s, u, f, half, acc, norm, whole, out):
+    """For pixels of one strip, sum all strips in order, add the pixel's own part, and divide."""
     channels, height, width = out.shape
-    for y in prange(height):
+    for y in range(s * STRIP, min((s + 1) * STRIP, height)):
         for x in range(width):
             own, among = np.float32(1), norm[y, x]
             if whole:
@@ -321,8 +295,8 @@ def gather(u, f, half, acc, norm, whole, out):
                 among = np.float32(count)
             for c in range(channels):
                 value = own * u[c, y + f, x + f]
-                for s in range(max(0, (y - half) // STRIP - 1), y // STRIP + 1):
-                    row = y - s * STRIP
+                for k in range(max(0, (y - half) // STRIP - 1), y // STRIP + 1):
+                    row = y - k * STRIP
                     if row < STRIP + half:
-                        value += acc[s, c, row, x]
+                        value += acc[k, c, row, x]
                 out[c, y, x] = value / among
