@@ -1,6 +1,6 @@
 """Nearest-neighbour fields: error and time of every matcher, and how cost grows with the image.
 
-    python benchmarks/_patches_match.py [--threads 2] [--most 12] [--picture docs/images/field.png]
+    python benchmarks/patches_match.py [--threads 2] [--most 12] [--picture docs/images/field.png]
 
 Patches of 7 x 7 in RGB. Five pairs of 260 x 385 pixels: both views of a motorcycle; and of four
 photographs the left half, matched in the right one. Error: mean distance over the exact one's. The

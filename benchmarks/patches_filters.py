@@ -1,6 +1,6 @@
 """Noise levels, plain filters, Poisson and impulse noise, beside scikit-image, OpenCV and SciPy.
 
-    python benchmarks/_patches_filters.py [--threads 2] [--only noise,curve,filters,poisson,impulse]
+    python benchmarks/patches_filters.py [--threads 2] [--only noise,curve,filters,poisson,impulse]
         [--picture docs/images/filters.png]
 
 Photographs are the eleven of ``benchmarks/patches.py``, grey. Parameters of the filters and of the

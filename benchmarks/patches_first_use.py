@@ -1,6 +1,6 @@
 """How long ``gouache denoise`` takes the first time on a machine, and after.
 
-    python benchmarks/_patches_first_use.py [--runs 3] [--size 256] [--method bm3d]
+    python benchmarks/patches_first_use.py [--runs 3] [--size 256] [--method bm3d]
 
 A part of a photograph with noise of 25 levels of 255, as a program of its own: with an empty cache
 of kernels (*cold*), and again (*warm*); the best of some runs each, and the seconds of processor

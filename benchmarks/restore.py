@@ -1,6 +1,6 @@
 """Deblurring and enlarging photographs beside scikit-image, Pillow and OpenCV: quality and time.
 
-    python benchmarks/_restore.py [--threads 2] [--task WORD] [--method WORD] [--picture FILE]
+    python benchmarks/restore.py [--threads 2] [--task WORD] [--method WORD] [--picture FILE]
 
 Nine grey photographs that scikit-image bundles, 256 x 256 pixels from the middle of each (255 x 255
 for the factor 3). Deblurring: a Gaussian of 1.6 pixels with noise of 2/255, and motion over 15
