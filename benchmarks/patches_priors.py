@@ -1,6 +1,6 @@
 """NL-Bayes, EPLL and FEPLL: quality and time, and the prior that ships.
 
-    python benchmarks/_patches_priors.py [--threads 2] [--cache FOLDER] [--ship | --train]
+    python benchmarks/patches_priors.py [--threads 2] [--cache FOLDER] [--ship | --train]
 
 The eleven grey photographs of ``benchmarks/patches.py``, noise likewise. The prior for a photograph
 is fitted without it: first one on the photographs that are none of the eleven, then for each of the
@@ -143,7 +143,7 @@ def describe(prior: patches.PatchPrior, seconds: float) -> None:
         "name": OUT.name,
         "title": "Gaussian mixture of grey 8x8 patches, the prior of `epll` and `fepll`",
         "recipe": "epll_prior",
-        "command": "python benchmarks/_patches_priors.py --ship",
+        "command": "python benchmarks/patches_priors.py --ship",
         "data": "16 photographs bundled with scikit-image, scikit-learn and matplotlib",
         "licence": "MIT (weights); of the photographs see gouache.data.photos and textures",
         "parameters": prior.weight.numel() + prior.covariance.numel(),
