@@ -302,11 +302,23 @@ def medians(side: int) -> Callable[[torch.Tensor, str], torch.Tensor]:
     return lambda y, _: torch.from_numpy(ndimage.median_filter(y[0].numpy(), side))[None]
 
 
+def by_pypatchmatch(y: torch.Tensor, kind: str) -> torch.Tensor:
+    """Fill the impulses that `impulses` finds by PyPatchMatch, which takes 8 bits in RGB."""
+    from patchmatch import patch_match
+
+    levels = (y[0].clamp(0, 1) * 255).round().byte().numpy()
+    holes = patches.impulses(y, kind=kind)[0, 0].numpy()
+    found = patch_match.inpaint(np.repeat(levels[..., None], 3, 2), holes, patch_size=3)
+    filled = torch.from_numpy(np.asarray(found)[None, ..., 0] / 255)
+    return torch.where(torch.from_numpy(holes), filled, y)
+
+
 def impulse() -> None:
     """Print the quality of ways to take impulses out."""
     ways: dict[str, Callable[[torch.Tensor, str], torch.Tensor]] = {
         "impulse": lambda y, kind: patches.impulse(y, kind=kind, rng=generator(0)),
         "impulse, medians alone": lambda y, kind: patches.impulse(y, kind=kind, rounds=0),
+        "impulses, PyPatchMatch": by_pypatchmatch,
         **{f"SciPy median {side} x {side}": medians(side) for side in (3, 5, 7)},
     }
     rates = (0.1, 0.3, 0.5)

@@ -10,7 +10,7 @@ from torch.distributions import Categorical, MixtureSameFamily, MultivariateNorm
 
 from gouache import pretrained, train
 from gouache.check import InputError
-from gouache.patches import PatchPrior, _mixture, _prior_filter
+from gouache.patches import PatchPrior, _prior_filter
 from gouache.patches._prior import PatchPriorConfig
 from gouache.random import generator
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +12,7 @@ import typer
 
 from ._compiling import compiling
 from ._folders import each_picture
-from ._options import Seed, Threads, using
+from ._options import Seed, Threads, noise_level, using
 from ._screen import say, waiting
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def denoise(
     """
     from gouache import check, image, registry
 
-    job = _Job(noise, registry.find("denoise", method), _level(sigma), seed)
+    job = _Job(noise, registry.find("denoise", method), noise_level(sigma), seed)
     if noise is not Noise.gaussian and (sigma != "auto" or explain is not None):
         raise check.InputError(f"--sigma and --explain are for gaussian noise, not for {noise}")
     if source.is_dir():
@@ -172,24 +171,3 @@ def _point(text: str) -> tuple[int, int]:
             f'--explain takes a pixel X,Y, from 0,0 at the top left, such as 120,80, got "{text}"'
         )
     return int(words[0]), int(words[1])
-
-
-def _level(text: str) -> float | None:
-    """Read ``auto``, a number, or a fraction of two numbers."""
-    from gouache import check
-
-    if text == "auto":
-        return None
-    try:
-        above, _, below = text.partition("/")
-        value = float(Fraction(above) / Fraction(below or "1"))
-    except (ValueError, ZeroDivisionError):
-        raise check.InputError(
-            f'sigma must be auto, a number or a fraction such as 25/255, got "{text}"'
-        ) from None
-    if not 0 <= value <= 1:
-        raise check.InputError(
-            f"sigma must be in [0, 1] (units of the pixel range), got {value:g}; "
-            f"for 8-bit levels pass {value:g}/255"
-        )
-    return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import Annotated
 
 import typer
@@ -46,3 +47,24 @@ def device_name(device: str | None, default: str = "cpu") -> str:
     if name == "cuda" and not there:
         raise check.InputError("this machine has no cuda device; pass --device cpu")
     return name
+
+
+def noise_level(text: str) -> float | None:
+    """Read ``auto``, a number, or a fraction of two numbers."""
+    from gouache import check
+
+    if text == "auto":
+        return None
+    try:
+        above, _, below = text.partition("/")
+        value = float(Fraction(above) / Fraction(below or "1"))
+    except (ValueError, ZeroDivisionError):
+        raise check.InputError(
+            f'sigma must be auto, a number or a fraction such as 25/255, got "{text}"'
+        ) from None
+    if not 0 <= value <= 1:
+        raise check.InputError(
+            f"sigma must be in [0, 1] (units of the pixel range), got {value:g}; "
+            f"for 8-bit levels pass {value:g}/255"
+        )
+    return value

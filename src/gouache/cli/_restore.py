@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ._denoise import _level
-from ._options import Threads, using
+from ._options import Threads, noise_level, using
 from ._screen import say, waiting
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def restore(
     from gouache.restore import estimate_noise, parse_operator
 
     check.new_file(out, suffixes=image.WRITTEN)
-    level = _level(sigma)
+    level = noise_level(sigma)
     solver = registry.find("restore", method)
     options = _options(solver, method, denoiser=denoiser, steps=steps)
     damage, observed = parse_operator(operator), image.load(source)

@@ -20,13 +20,11 @@ from torch import Tensor
 from gouache import check
 from gouache.registry import method
 
-from ._image import batched, like, sigma_of
+from ._image import batched, like, opponent, sigma_of
 
 Array: TypeAlias = NDArray[np.float32]
 N = 8
 RADIUS, STEP = 19, 3
-# Rows are channels: luminance, red against blue, green against the two; each of norm 1.
-OPPONENT = ((1 / 3, 1 / 3, 1 / 3), (0.5, 0.0, -0.5), (0.25, -0.5, 0.25))
 
 
 @method("denoise")
@@ -234,8 +232,8 @@ def _tau(sigma: float) -> float:
 
 def _colours(channels: int) -> tuple[Array, Array]:
     """Return the matrix to the space of the filter, luminance first, and its inverse."""
-    turn = np.array(OPPONENT) if channels == 3 else np.eye(channels)
-    return turn.astype(np.float32), np.linalg.inv(turn).astype(np.float32)
+    turn = opponent(channels).numpy()
+    return turn, np.linalg.inv(turn.astype(np.float64)).astype(np.float32)
 
 
 def _padded(image: Array) -> Array:

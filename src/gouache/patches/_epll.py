@@ -17,15 +17,13 @@ from torch.nn import functional as F
 from gouache import check
 from gouache.registry import method
 
-from ._image import batched, like, sigma_of
+from ._image import batched, like, opponent, sigma_of
 from ._prior import PatchPrior
 from ._prior_filter import padded, smoothed
 
 BETAS = (1.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 RATIO = 2 ** (1 / 8)  # between neighbouring noise levels of a map
 DARKEST = 1e-2  # noise below that part of a map's most counts as that
-# Rows are channels: luminance, red against blue, green against the two.
-OPPONENT = ((1 / 3, 1 / 3, 1 / 3), (0.5, 0.0, -0.5), (0.25, -0.5, 0.25))
 
 
 @method("denoise")
@@ -153,8 +151,7 @@ class _Run:
 
     def __init__(self, noisy: Tensor, sigma: Tensor, p: int) -> None:
         self.noisy, self.still = noisy, not bool(sigma.any())
-        turn = torch.tensor(OPPONENT) if len(noisy) == 3 else torch.eye(len(noisy))
-        self.turn = turn.to(noisy)
+        self.turn = opponent(len(noisy)).to(noisy)
         self.y = self.x = padded(torch.einsum("dc,chw->dhw", self.turn, noisy), p)
         if not self.still:
             level = padded(sigma.expand(1, *noisy.shape[1:]), p)[0]

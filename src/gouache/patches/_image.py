@@ -91,3 +91,14 @@ def reflected(place: Tensor, n: int) -> Tensor:
     """Return which of n pixels is found at places beyond either end, mirrored there."""
     turn = place % (2 * n)
     return torch.where(turn < n, turn, 2 * n - 1 - turn)
+
+
+def opponent(channels: int) -> Tensor:
+    """Return the space in which three channels are filtered, ``(C, C)``, one row a channel.
+
+    Luminance, red against blue, green against the two; the absolute values of a row sum to 1.
+    Images of other numbers of channels stay as they are.
+    """
+    if channels != 3:
+        return torch.eye(channels)
+    return torch.tensor([[1 / 3, 1 / 3, 1 / 3], [0.5, 0.0, -0.5], [0.25, -0.5, 0.25]])

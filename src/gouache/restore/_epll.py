@@ -11,15 +11,12 @@ from torch import Tensor
 from gouache import check
 from gouache.contracts import Denoiser, Operator
 from gouache.patches import FilterDenoiser, PatchPrior
-from gouache.patches._image import like
+from gouache.patches._image import like, opponent
 from gouache.registry import method
 
 from ._least_squares import nearest
 from ._splitting import Counter, Progress, levels, problems
 from ._tikhonov import smooth
-
-# Rows are channels: luminance, red against blue, green against the two.
-OPPONENT = ((1 / 3, 1 / 3, 1 / 3), (0.5, 0.0, -0.5), (0.25, -0.5, 0.25))
 
 
 @method("restore")
@@ -101,7 +98,7 @@ def _patchwise(prior: PatchPrior) -> Denoiser:
 
 def _estimated(prior: PatchPrior, x: Tensor, s: float) -> Tensor:
     """Return the estimate of one image ``(C, H, W)``, three channels in an opponent space."""
-    turn = (torch.tensor(OPPONENT) if len(x) == 3 else torch.eye(len(x))).to(x)
+    turn = opponent(len(x)).to(x)
     turned = torch.einsum("dc,chw->dhw", turn, x)
     scales = turn.norm(dim=1).tolist()
     parts = [prior.smooth(c[None], k * s) for c, k in zip(turned, scales, strict=True)]
