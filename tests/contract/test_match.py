@@ -16,6 +16,7 @@ SHARED += ("guides",)
 
 @pytest.fixture(params=NAMES)
 def match(request):
+    torch.manual_seed(0)  # what is random without an rng
     return registry.find("match", request.param)
 
 
@@ -92,6 +93,23 @@ def test_exclusion_is_kept(match):
     rows = (field.place[..., 0] - torch.arange(26)[:, None]).abs()
     cols = (field.place[..., 1] - torch.arange(33)).abs()
     assert torch.maximum(rows, cols).min() >= 4
+
+
+def test_exclusion_of_most_of_the_image(match):
+    field = match(picture(20, 20), patch=5, exclusion=12)
+    rows, cols = field.place[0].unbind(-1)
+    there = torch.arange(16)
+    apart = torch.maximum((rows - there[:, None]).abs(), (cols - there).abs())
+    far = torch.maximum(there, 15 - there)
+    possible = (far[:, None] >= 12) | (far >= 12)
+    assert torch.equal(rows >= 0, possible)
+    assert (apart[possible] >= 12).all()
+
+
+def test_nothing_to_look_up(match):
+    field = match(picture(), query_mask=torch.zeros(30, 37, dtype=torch.bool))
+    assert (field.place == -1).all()
+    assert field.distance.isinf().all()
 
 
 def test_masks_say_what_is_looked_up_and_what_may_be_copied(match):

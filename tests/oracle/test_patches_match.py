@@ -98,6 +98,13 @@ def test_a_start_is_kept_where_it_is_good():
     assert torch.equal(kept.place, exact.place)
     with pytest.raises(InputError, match="start must have places"):
         patches.patchmatch(query, source, patch=5, start=exact)
+    with pytest.raises(InputError, match="point into the source"):
+        patches.patchmatch(query, source[:, :40], start=exact)
+
+
+def test_sides_beyond_what_a_packed_place_holds_are_refused():
+    with pytest.raises(InputError, match="at most 32767 pixels"):
+        patches.patchmatch(torch.zeros(1, 4, 40000), torch.zeros(1, 4, 8), patch=3)
 
 
 def test_the_seed_decides():

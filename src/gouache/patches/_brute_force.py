@@ -76,7 +76,7 @@ def brute_force(
     found = torch.full((h * w, k), math.inf, device=query.device)
     wanted = torch.arange(h * w, device=query.device)
     wanted = wanted if asked.looked is None else wanted[asked.looked.flatten()]
-    blocks = wanted.split(ROWS)
+    blocks = wanted.split(ROWS) if len(wanted) else ()
     for done, at in enumerate(blocks, 1):
         places[at] = _nearest(asked, at)
         found[at] = distances(asked, at, places[at])
@@ -147,12 +147,12 @@ def _right(asked: Problem, mean: Tensor) -> Iterator[tuple[int, Tensor]]:
 
 def _exclude(block: Tensor, asked: Problem, at: Tensor, start: int) -> None:
     """Make infinite what lies too near to the patch's own place."""
-    e, w, (_, wide) = asked.exclusion - 1, asked.shape[1], asked.source_shape
-    if e < 0:
+    if not asked.exclusion:
         return
-    step = torch.arange(-e, e + 1, device=at.device)
-    rows, cols = (at // w)[:, None, None] + step[:, None], (at % w)[:, None, None] + step
-    column = rows * wide + cols - start
-    inside = (cols >= 0) & (cols < wide) & (column >= 0) & (column < block.shape[1])
-    row = torch.arange(len(at), device=at.device)[:, None, None].expand_as(column)
-    block[row[inside], column[inside]] = math.inf
+    w, wide = asked.shape[1], asked.source_shape[1]
+    count = block.shape[1] // wide
+    rows = start // wide + torch.arange(count, device=at.device) - (at // w)[:, None]
+    near = rows.abs() < asked.exclusion
+    if near.any():
+        cols = (torch.arange(wide, device=at.device) - (at % w)[:, None]).abs() < asked.exclusion
+        block.view(len(at), count, wide).masked_fill_(near[:, :, None] & cols[:, None], math.inf)

@@ -5,8 +5,11 @@ Notation of ``_match.py``.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from gouache import check
 from gouache.check import InputError
@@ -14,6 +17,9 @@ from gouache.registry import method
 
 from ._extract import bands
 from ._match import Field, Problem, distances, problem, result
+
+if TYPE_CHECKING:
+    from scipy.spatial import KDTree
 
 
 @method("match")
@@ -77,9 +83,9 @@ def kdtree(
     taken = _chosen(asked.allowed, asked.source_shape)
     wanted = _chosen(asked.looked, asked.shape)
     tree = KDTree(_projected(asked.source, patch, mean, basis)[taken].numpy())
-    found = _found(tree, _projected(asked.query, patch, mean, basis)[wanted], asked, slack)
+    sought = _projected(asked.query, patch, mean, basis)[wanted]
     place = torch.full((asked.shape[0] * asked.shape[1], k), -1)
-    place[wanted] = _kept(torch.cat([taken, torch.tensor([-1])])[found], wanted, asked)
+    place[wanted] = _found(tree, sought, wanted, taken, asked, slack)
     place, distance = place.to(query.device), torch.full(place.shape, torch.inf)
     distance = distance.to(query.device)
     at = wanted.to(query.device)
@@ -109,12 +115,21 @@ def _projected(image: Tensor, p: int, mean: Tensor, basis: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def _found(tree, at: Tensor, asked: Problem, slack: float) -> Tensor:
-    """Return which points of the tree are near ``(n, k')``; the number of points where none is."""
-    near = asked.k + (2 * asked.exclusion - 1) ** 2 if asked.exclusion else asked.k
-    workers = torch.get_num_threads()
-    _, found = tree.query(at.numpy(), k=list(range(1, near + 1)), eps=slack, workers=workers)
-    return torch.from_numpy(found).long()
+def _found(
+    tree: KDTree, sought: Tensor, at: Tensor, taken: Tensor, asked: Problem, slack: float
+) -> Tensor:
+    """Return linear places ``(n, k)``; where too many are excluded, more are asked for."""
+    place = torch.full((len(at), asked.k), -1)
+    left, near = torch.arange(len(at)), asked.k + min(1, asked.exclusion) * 9
+    linear = torch.cat([taken, torch.tensor([-1])])  # the tree says n where there is none
+    while len(left):
+        some = list(range(1, min(near, tree.n) + 1))
+        workers = torch.get_num_threads()
+        _, index = tree.query(sought[left].numpy(), k=some, eps=slack, workers=workers)  # pyright: ignore[reportArgumentType]
+        place[left] = _kept(linear[torch.from_numpy(index).long()], at[left], asked)
+        left = left[(place[left] < 0).any(1)] if near < tree.n else left[:0]
+        near *= 4
+    return place
 
 
 def _kept(place: Tensor, at: Tensor, asked: Problem) -> Tensor:
@@ -126,4 +141,5 @@ def _kept(place: Tensor, at: Tensor, asked: Problem) -> Tensor:
     )
     free = (torch.maximum(rows, cols) >= asked.exclusion) & (place >= 0)
     order = (~free).long().argsort(dim=1, stable=True)[:, : asked.k]
-    return place.gather(1, order).where(free.gather(1, order), -1)
+    kept = place.gather(1, order).where(free.gather(1, order), -1)
+    return F.pad(kept, (0, asked.k - kept.shape[1]), value=-1)

@@ -276,6 +276,7 @@ def _weight(weight: Tensor | None, image: Tensor) -> Tensor | None:
             f"weight must be {tuple(image.shape[1:])}, got {tuple(weight.shape)}; "
             "one a pixel of the query"
         )
-    if float(check.finite(weight.float(), "weight").min()) < 0:
+    weight = check.finite(weight.detach().float(), "weight")
+    if float(weight.min()) < 0:
         raise InputError(f"weight must not be negative, got {float(weight.min()):g}")
-    return weight.float().to(image.device).contiguous()
+    return weight.to(image.device).contiguous()

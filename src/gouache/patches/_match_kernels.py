@@ -8,15 +8,15 @@ first: ``place`` has ``row << 16 | column``, or -1, and ``far`` the distance.
 ``sums`` are a patch's values summed, over the root of their number: by Cauchy and Schwarz,
 ``d(p, q) >= (sums(p) - sums(q))^2``, which spares most of the distances.
 
-The rows of places are cut into bands. A sweep does every other band, then the rest: within a band
-places are visited in order, across bands only those are read that are at rest. So the field does
-not depend on the number of threads, and what is random is a hash of (seed, sweep, place, draw).
+The rows of places are cut into bands, each worked on by one thread. A sweep does every other band,
+then the rest: within a band places are visited in order, across bands only those are read that are
+at rest. So the field does not depend on the number of threads, and what is random is a hash of
+(seed, sweep, place, draw).
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from ._jit import kernel
 
@@ -105,11 +105,12 @@ def offer(task, y, x, v, u, place, far):
         place[at] = packed
 
 
-@kernel(parallel=True)
-def keys(a, shape, p, channels, filters, offset, scale, bits, out):
+@kernel()
+def keys(band, a, shape, p, channels, filters, offset, scale, bits, out):
     """Set ``out (h w,)`` to a key of every patch: its components, each in equal bins, side by side.
 
     Args:
+        band: of rows.
         a: an image, flat.
         shape: h and w.
         p: side of a patch.
@@ -121,7 +122,7 @@ def keys(a, shape, p, channels, filters, offset, scale, bits, out):
         out: int32.
     """
     height, width = shape
-    for y in prange(height):
+    for y in range(band * BAND, min(height, (band + 1) * BAND)):
         for x in range(width):
             word = np.int64(0)
             for k in range(len(filters)):
@@ -160,11 +161,12 @@ def buckets(key, allowed, starts, order):
             starts[key[i] + 1] += 1
 
 
-@kernel(parallel=True)
-def begin(task, looked, listed, seed, place, far):
-    """Fill every list with random patches; what lists hold is kept.
+@kernel()
+def begin(band, task, looked, listed, seed, place, far):
+    """Fill the lists of a band with random patches; what they hold is kept.
 
     Args:
+        band: of rows.
         task: query and source, flat; ``sums`` of both ``(h, w)`` and ``(h', w')``; the weight of
             the query's pixels, flat; which patches may be taken, flat; the exclusion; P; C. What is
             not asked for has length 0.
@@ -177,8 +179,8 @@ def begin(task, looked, listed, seed, place, far):
     height, width, k = far.shape
     high, wide = task[3].shape
     count = len(listed) if len(listed) else high * wide
-    for y in prange(height):
-        guess = np.empty(k, np.int32)
+    guess = np.empty(k, np.int32)
+    for y in range(band * BAND, min(height, (band + 1) * BAND)):
         for x in range(width):
             guess[:] = place[y, x]
             place[y, x] = -1
@@ -196,69 +198,67 @@ def begin(task, looked, listed, seed, place, far):
                 offer(task, y, x, v, u, place[y, x], far[y, x])
 
 
-@kernel(parallel=True)
-def sweep(task, looked, hashes, seed, number, colour, place, far):
-    """Improve the lists of every other band of rows, forwards or, in odd sweeps, backwards.
+@kernel()
+def sweep(band, task, looked, hashes, seed, number, place, far):
+    """Improve the lists of a band of rows, forwards or, in odd sweeps, backwards.
 
     Args:
+        band: of rows.
         task: as in ``begin``.
         looked: see there.
         hashes: keys of the query's places, ``starts`` and ``order`` of the source's; or no keys.
         seed: see there.
         number: of the sweep, from 1.
-        colour: 0 or 1, which bands.
         place: ``(h, w, k)``.
         far: ``(h, w, k)``.
     """
     height, width, k = far.shape
     high, wide = task[3].shape
     step = -1 if number & 1 else 1
-    bands = (height + BAND - 1) // BAND
     key, starts, order = hashes
     draws = DRAWS if len(key) else 0
     reach, levels = min(NEAR, max(high, wide)) if draws else max(high, wide), 1
     while reach >> levels:
         levels += 1
-    for s in prange((bands - colour + 1) // 2):
-        first = (2 * s + colour) * BAND
-        last = min(first + BAND, height) - 1
-        for m in range(last - first + 1):
-            y = first + m if step > 0 else last - m
-            for n in range(width):
-                x = n if step > 0 else width - 1 - n
-                if len(looked) and not looked[y * width + x]:
-                    continue
-                near, cv, cu = 2 * k + draws, np.int64(0), np.int64(0)
-                for i in range(near + levels):
-                    if i < draws:
-                        c = key[y * width + x]
-                        size = np.int64(starts[c + 1]) - starts[c]
-                        if i >= size:
-                            continue
-                        at = i
-                        if size > draws:
-                            at = hashed(seed, number, y * width + x, i) * size >> 32
-                        at = np.int64(order[starts[c] + at])
-                        v, u = at // wide, at % wide
-                    elif i < near:
-                        py, px = (y, x - step) if i - draws < k else (y - step, x)
-                        if not (0 <= py < height and 0 <= px < width):
-                            continue
-                        packed = place[py, px, (i - draws) % k]
+    first = band * BAND
+    last = min(first + BAND, height) - 1
+    for m in range(last - first + 1):
+        y = first + m if step > 0 else last - m
+        for n in range(width):
+            x = n if step > 0 else width - 1 - n
+            if len(looked) and not looked[y * width + x]:
+                continue
+            near, cv, cu = 2 * k + draws, np.int64(0), np.int64(0)
+            for i in range(near + levels):
+                if i < draws:
+                    c = key[y * width + x]
+                    size = np.int64(starts[c + 1]) - starts[c]
+                    if i >= size:
+                        continue
+                    at = i
+                    if size > draws:
+                        at = hashed(seed, number, y * width + x, i) * size >> 32
+                    at = np.int64(order[starts[c] + at])
+                    v, u = at // wide, at % wide
+                elif i < near:
+                    py, px = (y, x - step) if i - draws < k else (y - step, x)
+                    if not (0 <= py < height and 0 <= px < width):
+                        continue
+                    packed = place[py, px, (i - draws) % k]
+                    if packed < 0:
+                        continue
+                    v, u = (packed >> 16) + y - py, (packed & 0xFFFF) + x - px
+                else:
+                    if i == near:
+                        packed = place[y, x, 0]
                         if packed < 0:
-                            continue
-                        v, u = (packed >> 16) + y - py, (packed & 0xFFFF) + x - px
-                    else:
-                        if i == near:
-                            packed = place[y, x, 0]
-                            if packed < 0:
-                                break
-                            cv, cu = np.int64(packed >> 16), np.int64(packed & 0xFFFF)
-                        radius = reach >> (i - near)
-                        up, left = max(0, cv - radius), max(0, cu - radius)
-                        rows = min(high - 1, cv + radius) - up + 1
-                        cols = min(wide - 1, cu + radius) - left + 1
-                        word = hashed(seed, number, y * width + x, i)
-                        v = up + ((word & 0xFFFF) * rows >> 16)
-                        u = left + ((word >> 16) * cols >> 16)
-                    offer(task, y, x, v, u, place[y, x], far[y, x])
+                            break
+                        cv, cu = np.int64(packed >> 16), np.int64(packed & 0xFFFF)
+                    radius = reach >> (i - near)
+                    up, left = max(0, cv - radius), max(0, cu - radius)
+                    rows = min(high - 1, cv + radius) - up + 1
+                    cols = min(wide - 1, cu + radius) - left + 1
+                    word = hashed(seed, number, y * width + x, i)
+                    v = up + ((word & 0xFFFF) * rows >> 16)
+                    u = left + ((word >> 16) * cols >> 16)
+                offer(task, y, x, v, u, place[y, x], far[y, x])

@@ -5,6 +5,9 @@ Notation of ``_match.py``.
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,6 +17,8 @@ from gouache.check import InputError
 from gouache.registry import method
 
 from ._match import Field, Problem, problem
+
+LONGEST = 2**15 - 1  # a row and a column are packed into 32 bits
 
 
 @method("match")
@@ -75,6 +80,11 @@ def patchmatch(
     check.count(iterations, "iterations", 0)
     masks = (query_mask, source_mask)
     asked = problem(query, source, patch, k, masks, weight, exclusion, guides)
+    if max(*asked.query.shape, *asked.source.shape) > LONGEST:
+        raise InputError(
+            f"patchmatch takes sides of at most {LONGEST} pixels, got {tuple(query.shape)} and "
+            f"{tuple(asked.source.shape)}; crop, or use brute_force"
+        )
     place = _start(start, asked)
     if asked.query.is_cuda:
         from ._patchmatch_tensors import search
@@ -92,7 +102,12 @@ def _start(start: Field | None, asked: Problem) -> Tensor:
         raise InputError(
             f"start must have places {asked.shape}, got {tuple(start.place.shape[1:3])}"
         )
-    known = start.place[: asked.k].cpu()
+    known, limit = start.place[: asked.k].cpu(), torch.tensor(asked.source_shape)
+    if start.patch != asked.patch or not (known < limit).all():
+        raise InputError(
+            f"start must be of patches of {asked.patch} pixels and point into the source, got "
+            f"patches of {start.patch} and places up to {known.amax((0, 1, 2)).tolist()}"
+        )
     packed = torch.where(known[..., 0] < 0, -1, known[..., 0] << 16 | known[..., 1])
     place[:, :, : len(known)] = packed.permute(1, 2, 0)
     return place
@@ -100,21 +115,29 @@ def _start(start: Field | None, asked: Problem) -> Tensor:
 
 def _kernels(asked: Problem, start: Tensor, iterations: int, seed: int) -> Field:
     """Search by the compiled kernels."""
-    from . import _jit
     from . import _match_kernels as kernels
-    from ._match_hash import hashes_of, unhashed
+    from ._match_hash import components, hashes_of, unhashed
 
     task, looked = _task(asked), _flat(asked.looked, np.bool_)
     listed = np.flatnonzero(task[5]).astype(np.int32)
     place, far = start.numpy(), np.full(start.shape, np.inf, np.float32)
-    with _jit.session():
-        hashes = unhashed() if len(task[4]) else hashes_of(asked, task)
-        kernels.begin(task, looked, listed, seed, place, far)
-        for number in range(1, iterations + 1):
-            for colour in (0, 1):
-                kernels.sweep(task, looked, hashes, seed, number, colour, place, far)
+    bands = range(-(-asked.shape[0] // kernels.BAND))
+    _each(bands, kernels.begin, task, looked, listed, seed, place, far)
+    parts = None if len(task[4]) else components(asked)
+    for number in range(1, iterations + 1):
+        key = random.derive(seed, number)
+        hashes = unhashed() if parts is None else hashes_of(asked, task, parts, key)
+        for some in (bands[::2], bands[1::2]):
+            _each(some, kernels.sweep, task, looked, hashes, seed, number, place, far)
     del task
     return _field(torch.from_numpy(place), torch.from_numpy(far), asked)
+
+
+def _each(bands: range, kernel: Callable[..., None], *given: object) -> None:
+    """Run a kernel on some bands."""
+    from ._jit import spread
+
+    deque(spread(lambda k: kernel(bands[k], *given), len(bands)), 0)
 
 
 def _field(place: Tensor, far: Tensor, asked: Problem) -> Field:

@@ -47,7 +47,9 @@ def colour_wheel(field: Field, *, most: float | None = None) -> Tensor:
     dx = (place[..., 1] - torch.arange(w)).double()
     length, found = torch.hypot(dx, dy), place[..., 0] >= 0
     if most is None:
-        most = max(1.0, float(length[found].quantile(0.99))) if found.any() else 1.0
+        far = length[found]
+        rank = max(1, round(0.99 * len(far)))
+        most = max(1.0, float(far.kthvalue(rank).values)) if len(far) else 1.0
     check.between(most, "most", 1e-6)
     hue, saturation = torch.atan2(dy, dx) / (2 * math.pi) % 1, (length / most).clamp(max=1)
     # Of each of red, green and blue: how far it lies from the hue on the wheel, in sixths.
