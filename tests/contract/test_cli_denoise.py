@@ -46,6 +46,12 @@ def test_without_sigma_it_says_what_it_found(capsys):
         ("noisy.png out.png --sigma 25", "for 8-bit levels pass 25/255"),
         ("noisy.png out.png --sigma much", "sigma must be auto, a number or a fraction"),
         ("noisy.png out.png --sigma 1/0", "sigma must be auto, a number or a fraction"),
+        ("noisy.png out.png --sigma -1", "(units of the pixel range), got -1"),
+        ("noisy.png out.png --sigma 1/3/4", "sigma must be auto, a number or a fraction"),
+        ("noisy.png out.png --sigma 1/", "sigma must be auto, a number or a fraction"),
+        ("noisy.png out.png --sigma 1/inf", "sigma must be auto, a number or a fraction"),
+        ("noisy.png out.png --sigma 1e400", "sigma must be auto, a number or a fraction"),
+        ("noisy.png out.png --sigma 1e999999999", "sigma must be auto, a number or a fraction"),
         ("noisy.png out.png --sigma nan", "sigma must be auto, a number or a fraction"),
         ("noisy.png out.png --method bm4d", 'did you mean "bm3d"'),
         ("noisy.png out.doc", "must end in one of"),
@@ -60,6 +66,9 @@ def test_without_sigma_it_says_what_it_found(capsys):
         ("noisy.png out.png --explain 1,2 --sigma 0", "sigma is 0"),
         ("noisy.png out.png --noise poisson --sigma 0.1", "--sigma and --explain are for gaussian"),
         ("noisy.png out.png --noise impulse --explain 1,2", "are for gaussian noise"),
+        ("noisy.png out.png --peak 20", "--peak is for poisson noise, not for gaussian"),
+        ("noisy.png out.png --noise poisson --peak 0", "peak must be above 0"),
+        ("noisy.png out.png --noise impulse --method nlmeans", "leave out --method"),
         ("noisy.png out.png --noise brown", "'brown' is not one of"),
         (". out --explain 1,2", "--explain takes one picture, and . is a folder"),
     ],
@@ -71,6 +80,7 @@ def test_mistakes_are_one_line(words, message, capsys, tmp_path):
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert said.startswith("error: ")
     assert message in said
+    assert ("8-bit" in said) == ("8-bit" in message)
     assert sorted(tmp_path.iterdir()) == before
 
 
@@ -87,6 +97,15 @@ def test_explain_draws_what_the_function_draws(method, capsys):
     torch.testing.assert_close(image.load("clean-explained.png"), expected, atol=0.51 / 255, rtol=0)
     clean = getattr(patches, method)(noisy, 0.1).clamp(0, 1)
     torch.testing.assert_close(image.load("clean.png"), clean, atol=0.51 / 255, rtol=0)
+
+
+def test_a_picture_is_written_before_its_explanation_is_drawn(monkeypatch):
+    def failing(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(patches, "draw", failing)
+    assert main(["denoise", "noisy.png", "clean.png", "--method", "nlmeans", "--explain", "3,4"])
+    assert image.load("clean.png").shape == (3, 40, 48)
 
 
 @pytest.fixture
@@ -125,6 +144,15 @@ def test_a_folder_keeps_its_names_and_lists_what_it_skips(album, capsys):
     torch.testing.assert_close(image.load("out/clean/a.png"), expected, atol=0.51 / 255, rtol=0)
 
 
+def test_every_picture_of_a_folder_has_a_name_of_its_own(tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    for name in ("g.png", "g.gif", "g.gif.png", "g.bmp"):
+        image.as_pil(image.load("noisy.png")).save(tmp_path / "in" / name)
+    assert main(["denoise", "in", "out", "--sigma", "0"]) == 0
+    made = sorted(p.name for p in (tmp_path / "out").iterdir())
+    assert made == ["g.bmp.png", "g.gif.png", "g.gif.png.png", "g.png"]
+
+
 def test_each_picture_of_a_folder_has_its_own_noise(tmp_path, capsys):
     for k, sigma in enumerate((0.02, 0.2)):
         y = 0.5 + sigma * torch.randn(1, 60, 60, generator=generator(k))
@@ -143,6 +171,14 @@ def test_a_folder_without_a_readable_picture_leaves_nothing(tmp_path, capsys):
     assert main(["denoise", "in", "out"]) == 2
     assert "no picture of in can be read" in capsys.readouterr().err
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "noisy.png"]
+
+
+def test_a_folder_that_fails_leaves_no_parents(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "in/a.png").write_bytes(b"nothing")
+    assert main(["denoise", "in", "kept/a/b/out"]) == 2
+    assert not list((tmp_path / "kept").iterdir())
 
 
 def test_an_interrupted_folder_leaves_nothing(album, monkeypatch):
@@ -174,6 +210,13 @@ def test_16_bits_stay_16_bits():
     assert mode("clean.png") == "RGB"
 
 
+def test_16_bits_that_become_8_are_told(capsys):
+    image.save(torch.linspace(0.4, 0.41, 40 * 48).view(1, 40, 48), "deep.png", bits=16)
+    for name, told in (("clean.jpg", True), ("clean.png", False)):
+        assert main(["denoise", "deep.png", name, "--sigma", "0"]) == 0
+        assert (f"{name}: 16 bits become 8" in capsys.readouterr().err) == told
+
+
 def test_alpha_is_laid_over_white_and_that_is_said(capsys):
     levels = image.as_pil(image.load("noisy.png")).convert("RGBA")
     levels.putalpha(Image.linear_gradient("L").resize(levels.size))
@@ -189,9 +232,10 @@ def test_counts_of_photons(capsys):
     counts = torch.poisson(60 * clean, generator=generator(0)) / 60
     image.save((counts / 2).clamp(0, 1), "counts.png", bits=16)
     words = ["denoise", "counts.png", "clean.png", "--noise", "poisson", "--method", "nlmeans"]
-    assert main(words) == 0
-    expected = patches.poisson(image.load("counts.png"), method="nlmeans").clamp(0, 1)
-    torch.testing.assert_close(image.load("clean.png"), expected, atol=1e-4, rtol=0)
+    for peak, more in ((None, []), (120.0, ["--peak", "120"])):
+        assert main([*words, *more]) == 0
+        expected = patches.poisson(image.load("counts.png"), peak, method="nlmeans").clamp(0, 1)
+        torch.testing.assert_close(image.load("clean.png"), expected, atol=1e-4, rtol=0)
 
 
 def test_impulses_are_the_same_for_a_seed(capsys):

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+BEST = "bm3d"
+
+
 class Noise(StrEnum):
     """What disturbed a picture."""
 
@@ -33,12 +36,16 @@ def denoise(
     sigma: Annotated[
         str, typer.Option(help="Noise, pixels being in [0, 1]: auto, 0.1, or 25/255.")
     ] = "auto",
-    method: Annotated[str, typer.Option(help="Such as nlmeans; see: gouache list methods.")] = (
-        "bm3d"
-    ),
+    method: Annotated[
+        str | None,
+        typer.Option(help="Such as nlmeans; see: gouache list methods.", show_default=BEST),
+    ] = None,
     noise: Annotated[
         Noise, typer.Option(help="Gaussian; poisson: of counted photons; impulse: salt and pepper.")
     ] = Noise.gaussian,
+    peak: Annotated[
+        float | None, typer.Option(help="Of poisson: photons at white; estimated if not given.")
+    ] = None,
     explain: Annotated[
         str | None, typer.Option(metavar="X,Y", help="Draw where this pixel's value comes from.")
     ] = None,
@@ -48,16 +55,20 @@ def denoise(
     """Denoise a picture, or every picture of a folder into a new one.
 
     Without --sigma the noise level of each picture is estimated, and said. Impulses are filled from
-    patches, without --method. Pictures of 16 bits stay so in PNG; transparent parts are laid over
-    white. --explain writes OUT-explained.png too.
+    patches, without --method. Pictures of 16 bits stay so in PNG alone; transparent parts are laid
+    over white. --explain writes OUT-explained.png too.
 
     Example: gouache denoise noisy.png clean.png --sigma 25/255 --method nlmeans
     """
     from gouache import check, image, registry
 
-    job = _Job(noise, registry.find("denoise", method), noise_level(sigma), seed)
+    job = _Job(noise, registry.find("denoise", method or BEST), noise_level(sigma), peak, seed)
     if noise is not Noise.gaussian and (sigma != "auto" or explain is not None):
         raise check.InputError(f"--sigma and --explain are for gaussian noise, not for {noise}")
+    if noise is not Noise.poisson and peak is not None:
+        raise check.InputError(f"--peak is for poisson noise, not for {noise}")
+    if noise is Noise.impulse and method is not None:
+        raise check.InputError("impulses are filled from patches; leave out --method")
     if source.is_dir():
         if explain is not None:
             raise check.InputError(f"--explain takes one picture, and {source} is a folder")
@@ -72,11 +83,12 @@ def denoise(
 
 @dataclass(frozen=True)
 class _Job:
-    """What disturbed the pictures, a filter of the role ``denoise``, and its level, if known."""
+    """What disturbed the pictures, a filter of the role ``denoise``, and the noise, if known."""
 
     noise: Noise
     filtered: Callable[..., Tensor]
     sigma: float | None
+    peak: float | None
     seed: int
 
     def level(self, noisy: Tensor) -> float | None:
@@ -92,7 +104,7 @@ class _Job:
         from gouache import patches, random
 
         if self.noise is Noise.poisson:
-            return patches.poisson(noisy, method=self.filtered.__name__)
+            return patches.poisson(noisy, self.peak, method=self.filtered.__name__)
         if self.noise is Noise.impulse:
             return patches.impulse(noisy, rng=random.generator(self.seed))
         return self.filtered(noisy, level)
@@ -120,11 +132,11 @@ def _one(job: _Job, source: Path, out: Path, explain: str | None) -> None:
         say(_told(level))
     name = "impulse" if job.noise is Noise.impulse else job.filtered.__name__
     with waiting(f"{name} of {noisy.shape[-1]}x{noisy.shape[-2]} pixels"):
-        picture = patches.draw(explained(noisy, level, at=at), noisy) if explained else None
+        found = explained(noisy, level, at=at) if explained else None
         clean = job.run(noisy, level)
     _save(clean, out, bits)
-    if picture is not None:
-        image.save(picture, beside)
+    if found is not None:
+        image.save(patches.draw(found, noisy), beside)
         say(f"{beside} shows where the pixel {explain} comes from")
 
 
@@ -147,6 +159,8 @@ def _save(clean: Tensor, out: Path, bits: int) -> None:
     from gouache import image
 
     deep = bits == 16 and out.suffix.lower() == ".png"
+    if bits == 16 and not deep:
+        say(f"{out.name}: 16 bits become 8, as only PNG keeps them")
     image.save(clean.clamp(0, 1), out, bits=16 if deep else 8)
 
 

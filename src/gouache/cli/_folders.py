@@ -65,17 +65,23 @@ def _targets(names: list[Path]) -> dict[Path, Path]:
     targets = {name: name for name in taken}
     for name in names:
         if name not in taken:
-            plain = name.with_suffix(".png")
-            targets[name] = name.with_name(f"{name.name}.png") if plain in taken else plain
-            taken.add(targets[name])
+            target, last = name.with_suffix(".png"), name
+            while target in taken:
+                target = last = last.with_name(f"{last.name}.png")
+            targets[name] = target
+            taken.add(target)
     return {name: targets[name] for name in names}
 
 
 @contextlib.contextmanager
 def _whole(out: Path) -> Iterator[Path]:
-    """Yield a hidden folder that becomes ``out``, or whose content becomes that of ``out``."""
+    """Yield a hidden folder that becomes ``out``, or whose content becomes that of ``out``.
+
+    Folders above it that are made here go again if nothing is written.
+    """
     absent = not out.exists()
     place = out.parent if absent else out  # a folder may be a volume, or where one stands
+    above = [folder for folder in (place, *place.parents) if not folder.exists()]
     place.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=place, prefix=".partial-"))
     try:
@@ -88,6 +94,9 @@ def _whole(out: Path) -> Iterator[Path]:
                 made.rename(out / made.name)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        with contextlib.suppress(OSError):  # those that hold something stay
+            for folder in above:
+                folder.rmdir()
 
 
 @contextlib.contextmanager

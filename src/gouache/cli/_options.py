@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
-from fractions import Fraction
 from typing import Annotated
 
 import typer
@@ -56,15 +56,18 @@ def noise_level(text: str) -> float | None:
     if text == "auto":
         return None
     try:
-        above, _, below = text.partition("/")
-        value = float(Fraction(above) / Fraction(below or "1"))
+        above, slash, below = text.partition("/")
+        parts = [float(above), float(below) if slash else 1.0]
+        value = parts[0] / parts[1]
     except (ValueError, ZeroDivisionError):
+        parts, value = [], math.nan
+    if not all(map(math.isfinite, [*parts, value])):
         raise check.InputError(
             f'sigma must be auto, a number or a fraction such as 25/255, got "{text}"'
-        ) from None
+        )
     if not 0 <= value <= 1:
+        hint = f"; for 8-bit levels pass {value:g}/255" if value > 1 else ""
         raise check.InputError(
-            f"sigma must be in [0, 1] (units of the pixel range), got {value:g}; "
-            f"for 8-bit levels pass {value:g}/255"
+            f"sigma must be in [0, 1] (units of the pixel range), got {value:g}{hint}"
         )
     return value
