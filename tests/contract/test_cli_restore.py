@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from gouache import image, registry, restore
+from gouache.cli._restore import _seen
 from gouache.cli.main import main
 from gouache.random import generator
 
@@ -64,6 +65,21 @@ def test_of_the_picture_of_a_kernel_nothing_is_assumed_beyond_the_border(capsys)
     assert wide.shape == (3, 42, 50)
     expected = wide[:, 1:-1, 1:-1].clamp(0, 1)
     torch.testing.assert_close(image.load("a.png"), expected, atol=0.51 / 255, rtol=0)
+
+
+@pytest.mark.parametrize("order", [["blur"], ["down", "blur"], ["blur", "down"]])
+def test_what_is_cut_off_is_what_no_pixel_saw(order):
+    """The kernel is one tap before the middle of four: what is seen is the image, not moved."""
+    point = torch.zeros(4, 4)
+    point[1, 1] = 1
+    made = {"blur": restore.Blur(point, boundary="valid"), "down": restore.Downsample(2, "box")}
+    damage = restore.Compose(*(made[name] for name in order))
+    wide = torch.rand(1, 48, 48, generator=generator(2))
+    wide = wide if order != ["blur", "down"] else wide[:, :47, :47]
+    observed = damage(wide)
+    seen = _seen(wide, observed, damage)
+    small = restore.Downsample(2, "box")(seen) if "down" in order else seen
+    torch.testing.assert_close(small, observed)
 
 
 def test_operators_act_in_turn(capsys):

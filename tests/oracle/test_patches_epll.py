@@ -63,6 +63,69 @@ def test_a_map_of_noise_levels_beats_one_level(prior, method):
     assert found[0] > found[1] + 0.3
 
 
+@pytest.mark.parametrize("method", [epll, fepll])
+def test_of_noise_on_every_other_pixel_the_others_are_believed(prior, method):
+    _, image = noisy_photograph(0.0)
+    sigma = 0.2 * (torch.arange(64)[:, None] + torch.arange(64)).remainder(2).float()
+    noise = sigma.numpy() * np.random.default_rng(0).standard_normal(image.shape)
+    y = torch.from_numpy(image + noise).float()[None]
+    found = method(y, sigma, prior=prior)
+    assert torch.equal(found[:, sigma == 0], y[:, sigma == 0])
+    flat = method(y, float(sigma.square().mean().sqrt()), prior=prior)
+    assert psnr(found[0], image) > psnr(flat[0], image) + 3
+
+
+def test_the_level_of_a_patch_is_its_root_mean_square():
+    sigma = 0.2 * (torch.arange(32)[:, None] + torch.arange(32)).remainder(2)
+    noise = _epll.Noise.of(sigma, 8)
+    assert noise.levels == pytest.approx([0.2 / 2**0.5], rel=1e-3)
+    expected = torch.where(sigma > 0, 2.0, 0.0)
+    torch.testing.assert_close(noise.ratio, expected, rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("method", [epll, fepll])
+def test_images_with_gradients_are_filtered_without(prior, method):
+    y, _ = noisy_photograph(0.1, 24)
+    found = method(y.clone().requires_grad_(), 0.1, prior=prior)
+    assert not found.requires_grad
+    assert torch.equal(found, method(y, 0.1, prior=prior))
+
+
+def test_fast_form_follows_a_prior_that_changes(prior):
+    y, _ = noisy_photograph(0.1, 32)
+    changed = PatchPrior(prior.config)
+    first = fepll(y, 0.1, prior=changed)
+    changed.load_state_dict(prior.state_dict())
+    found = fepll(y, 0.1, prior=changed)
+    assert torch.equal(found, fepll(y, 0.1, prior=prior))
+    assert not torch.equal(found, first)
+    assert _fepll.tree_of(changed, 0.99) is _fepll.tree_of(changed, 0.99)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("method", [epll, fepll])
+def test_images_and_priors_elsewhere_meet_where_the_prior_is(method):
+    y, _ = noisy_photograph(0.1, 24)
+    sigma = torch.linspace(0.05, 0.2, 24).expand(24, 24)
+    for level in (0.1, sigma):
+        expected = method(y, level, prior=PatchPrior.tiny(), **small(method))
+        for image in (y, y.cuda()):
+            found = method(image, level, prior=PatchPrior.tiny().cuda(), **small(method))
+            assert found.device == image.device
+            torch.testing.assert_close(found.cpu(), expected, atol=1e-4, rtol=0)
+
+
+def small(method):
+    """Return the options that patches of 3 x 3 need."""
+    return {"stride": 2} if method is fepll else {}
+
+
+@pytest.mark.parametrize("method", [epll, fepll])
+def test_a_prior_must_be_one(method):
+    with pytest.raises(InputError, match="got str; PatchPrior"):
+        method(torch.rand(1, 16, 16), 0.1, prior="epll-prior")
+
+
 def test_levels_of_a_map_are_near_those_of_the_patches():
     sigma = torch.linspace(0.02, 0.3, 40).expand(30, 40)
     noise = _epll.Noise.of(sigma, 8)
@@ -140,7 +203,7 @@ def test_progress_is_told_of_every_iteration(prior):
 
 
 @pytest.mark.parametrize("method", [epll, fepll])
-@pytest.mark.parametrize("betas", [(), (1.0, 0.0), (-1.0,)])
+@pytest.mark.parametrize("betas", [(), (1.0, 0.0), (-1.0,), 5.0, torch.tensor([1.0]), ("1",)])
 def test_betas_must_be_above_0(prior, method, betas):
     with pytest.raises(InputError, match="betas must be"):
         method(torch.rand(1, 9, 9), 0.1, prior=prior, betas=betas)

@@ -67,6 +67,13 @@ def test_colour_is_better_than_its_channels_one_by_one():
     assert psnr(nlbayes(y, 0.1), image) > psnr(single, image) + 0.5
 
 
+def test_images_with_gradients_are_filtered_without():
+    y = torch.rand(1, 24, 24)
+    found = nlbayes(y.clone().requires_grad_(), torch.tensor(0.1, requires_grad=True))
+    assert not found.requires_grad
+    assert torch.equal(found, nlbayes(y, 0.1))
+
+
 def test_flat_groups_become_their_mean():
     y = 0.5 + 0.1 * torch.randn(1, 64, 64, generator=torch.Generator().manual_seed(0))
     flat, bayes = (nlbayes(y, 0.1, gamma=gamma) - 0.5 for gamma in (2.0, 0.0))

@@ -63,6 +63,12 @@ def test_gaussian_is_that_of_scipy(boundary):
     np.testing.assert_allclose(Blur(1.6, boundary=boundary)(x).numpy(), expected, atol=1e-12)
 
 
+def test_sigma_of_a_blur_may_be_a_number_of_numpy():
+    x = normal(9, 9)
+    assert torch.equal(Blur(np.float64(1.6))(x), Blur(1.6)(x))
+    assert torch.equal(Blur(np.float32(1.5))(x), Blur(1.5)(x))
+
+
 @pytest.mark.parametrize("factor", [2, 3, 4])
 def test_bicubic_is_the_antialiased_resize_inside(factor):
     x = torch.rand(3, 24 * factor, 16 * factor, generator=generator(0)).double()
@@ -235,6 +241,8 @@ def test_gaussian_kernel_sums_to_1_and_has_its_variance():
         (lambda: Blur(torch.ones(0, 3)), "not empty"),
         (lambda: Blur(torch.ones(3, 3, dtype=torch.long)), "kernel must be a float tensor"),
         (lambda: Blur(torch.full((3, 3), float("nan"))), "kernel must be finite"),
+        (lambda: Blur(True), "must be a finite number"),
+        (lambda: Blur(np.float32(0)), "sigma of the blur in pixels"),
         (lambda: Blur(0.0), "sigma of the blur in pixels"),
         (lambda: Blur(1.0, boundary="mirror"), "unknown boundary"),
         (lambda: Blur(1.0, boundary="valid")(torch.ones(1, 5, 5)), "is smaller than the kernel"),

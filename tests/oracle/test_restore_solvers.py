@@ -12,7 +12,7 @@ from gouache.check import InputError
 from gouache.contracts import Denoiser
 from gouache.patches import PatchPrior
 from gouache.random import generator
-from gouache.restore import Blur, Compose, Downsample, Mask, epll, hqs, tikhonov
+from gouache.restore import Blur, Compose, Downsample, Identity, Mask, epll, hqs, tikhonov
 from gouache.restore._splitting import FLOOR, levels
 from gouache.restore._tikhonov import roughness
 
@@ -105,6 +105,7 @@ def test_levels_fall_evenly_in_their_logarithm():
     assert found[-1] == pytest.approx(2 / 255)
     assert ratios == pytest.approx([(2 / 49) ** (1 / 7)] * 7)
     assert levels(0.1, 0.2, 3) == pytest.approx([0.2] * 3)  # never below the noise
+    assert levels(0.2, 0.01, 1) == pytest.approx([0.01])
 
 
 def test_tikhonov_is_the_dense_solution():
@@ -116,6 +117,77 @@ def test_tikhonov_is_the_dense_solution():
     right = torch.linalg.solve(A.T @ A + (sigma / gradient) ** 2 * L, A.T @ y.flatten())
     found = tikhonov(y, blur, sigma, gradient=gradient)
     torch.testing.assert_close(found.flatten(), right, atol=1e-3, rtol=0)
+
+
+def holed(side, hole):
+    """Return a mask with a square hole in the middle."""
+    known, a = torch.ones(side, side, dtype=torch.bool), (side - hole) // 2
+    known[a : a + hole, a : a + hole] = False
+    return known
+
+
+def test_with_holes_and_no_noise_tikhonov_is_the_dense_solution():
+    known, y = holed(24, 16), torch.rand(1, 24, 24, generator=generator(0)).double()
+    units = torch.eye(576).double().reshape(-1, 24, 24)
+    L = torch.stack([roughness(unit).flatten() for unit in units], 1)
+    left = torch.diag(known.flatten().double()) + (FLOOR / 0.05) ** 2 * L
+    expected = torch.linalg.solve(left, (known * y).flatten())
+    found = tikhonov(y, Mask(known), 0.0)
+    torch.testing.assert_close(found.flatten().double(), expected, atol=1e-4, rtol=0)
+
+
+RAMP = torch.linspace(0.2, 0.8, 96).expand(1, 96, 96)
+
+
+@pytest.mark.parametrize("truth", [torch.full((1, 96, 96), 0.7), RAMP], ids=["flat", "ramp"])
+@pytest.mark.parametrize("hole", [16, 64])
+@pytest.mark.parametrize("solver", [tikhonov, hqs, epll])
+def test_holes_in_what_is_smooth_are_filled(solver, hole, truth):
+    known = holed(96, hole)
+    found = solver(truth * known, Mask(known), 0.0)
+    torch.testing.assert_close(found, truth, atol=0.015, rtol=0)
+
+
+@pytest.mark.parametrize("junk", [float("nan"), 255.0, 1.0])
+@pytest.mark.parametrize("before", [None, Blur(1.0)])
+def test_what_lies_at_unknown_pixels_is_never_read(before, junk):
+    known = torch.rand(24, 24, generator=generator(0)) < 0.6
+    mask = Mask(known)
+    operator = mask if before is None else Compose(before, mask, Identity())
+    y = operator(torch.rand(1, 24, 24, generator=generator(1)))
+    for solver in (tikhonov, hqs, epll):
+        spoilt = y.where(known, torch.tensor(junk))
+        assert torch.equal(solver(spoilt, operator, 0.01), solver(y, operator, 0.01))
+
+
+def test_a_mask_that_hides_nothing_lets_the_noise_be_estimated():
+    y = 0.1 * normal(1, 32, 32)
+    whole = Mask(torch.ones(32, 32, dtype=torch.bool))
+    assert torch.equal(tikhonov(y, whole), tikhonov(y, Identity()))
+
+
+@pytest.mark.parametrize("solver", [tikhonov, hqs, epll])
+def test_images_with_gradients_are_restored_without(solver):
+    y = torch.rand(1, 16, 16, generator=generator(0))
+    found = solver(y.clone().requires_grad_(), Blur(1.0), 0.02)
+    assert not found.requires_grad
+    assert torch.equal(found, solver(y, Blur(1.0), 0.02))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_images_and_priors_elsewhere_meet_where_the_prior_is():
+    y, prior = torch.rand(1, 16, 16, generator=generator(0)), PatchPrior.tiny()
+    expected = epll(y, Blur(1.0), 0.02, prior=prior)
+    for other in (prior, PatchPrior.tiny().cuda()):
+        for image_ in (y, y.cuda()):
+            found = epll(image_, Blur(1.0), 0.02, prior=other)
+            assert found.device == image_.device
+            torch.testing.assert_close(found.cpu(), expected, atol=1e-3, rtol=0)
+
+
+def test_a_prior_must_be_one():
+    with pytest.raises(InputError, match="got str"):
+        epll(photograph(), Blur(1.0), 0.01, prior="epll-prior")
 
 
 def test_roughness_is_the_sum_of_squared_differences():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -63,12 +62,17 @@ def restore(
 
 def _seen(restored: Tensor, observed: Tensor, damage: Operator) -> Tensor:
     """Cut off the rim that was estimated but not observed."""
-    from gouache.restore import Compose, Downsample
+    from gouache.restore import Blur, Compose, Downsample
 
     parts = damage.operators if isinstance(damage, Compose) else (damage,)
-    scale = math.prod(part.optics.factor for part in parts if isinstance(part, Downsample))
+    scale, top, left = 1, 0, 0
+    for part in parts:
+        if isinstance(part, Downsample):
+            scale *= part.optics.factor
+        elif isinstance(part, Blur) and part.optics.boundary == "valid":
+            before = [taps - 1 - (taps - 1) // 2 for taps in part.optics.kernel.shape]
+            top, left = top + scale * before[0], left + scale * before[1]
     height, width = (scale * n for n in observed.shape[-2:])
-    top, left = (restored.shape[-2] - height + 1) // 2, (restored.shape[-1] - width + 1) // 2
     return restored[:, top : top + height, left : left + width]
 
 

@@ -41,7 +41,8 @@ def epll(
     by half-quadratic splitting: for each b of ``betas`` all overlapping patches are estimated at
     noise ``sigma / sqrt(b)``, and ``x = (y + b z) / (1 + b)`` with z the mean of their estimates.
     Three channels are filtered in an opponent space, each with the prior of grey patches; channels
-    of another number as they are.
+    of another number as they are. It computes where the prior is, and gradients do not flow
+    through it.
 
     Args:
         image: noisy ``(C, H, W)`` or ``(B, C, H, W)``, pixel range 1, not clipped.
@@ -67,12 +68,26 @@ def epll(
         >>> bool(error < 0.1 * (noisy - clean).square().mean())
         True
     """
-    chosen = PatchPrior.shipped() if prior is None else prior
+    mixture = chosen(prior)
+    device = mixture.covariance.device
 
     def estimate(plane: Tensor, noise: Noise, _: int) -> Tensor:
-        return smoothed(plane, [chosen.at(level) for level in noise.levels], noise.index)
+        filters = [mixture.at(level) for level in noise.levels]
+        return smoothed(plane.to(device), filters, noise.index.to(device)).to(plane)
 
-    return split(image, sigma, chosen.config.patch, betas, estimate, progress)
+    return split(image, sigma, mixture.config.patch, betas, estimate, progress)
+
+
+def chosen(prior: PatchPrior | None) -> PatchPrior:
+    """Return the prior that a user passed, or that which ships."""
+    if prior is None:
+        return PatchPrior.shipped()
+    if not isinstance(prior, PatchPrior):
+        raise check.InputError(
+            f"prior must be a gouache.patches.PatchPrior, or None for the one that ships, got "
+            f"{type(prior).__name__}; PatchPrior.fit and gouache.load return one"
+        )
+    return prior
 
 
 @dataclass(frozen=True)
@@ -96,12 +111,13 @@ class Noise:
         variance = sigma.square().clamp(min=float((DARKEST * sigma.max()) ** 2))
         mean = F.avg_pool2d(variance[None], p, 1)[0]
         low, high = float(mean.min()) ** 0.5, float(mean.max()) ** 0.5
-        if high <= 1.001 * low:
+        if bool((sigma == sigma.flatten()[0]).all()):
             return cls((float(sigma.max()),), torch.zeros_like(mean).long(), torch.ones_like(sigma))
-        count = math.ceil(math.log(high / low) / math.log(RATIO))
-        place = (mean.sqrt() / low).log() / math.log(high / low) * count
+        span = max(math.log(high / low), 1e-6)
+        count = math.ceil(span / math.log(RATIO))
+        place = (mean.sqrt() / low).log() / span * count
         index = place.long().clamp(0, count - 1)
-        levels = [low * (high / low) ** ((k + 0.5) / count) for k in range(count)]
+        levels = [low * math.exp(span * (k + 0.5) / count) for k in range(count)]
         inverse = torch.tensor(levels).pow(-2)[index.cpu()].to(sigma)
         cover = F.pad(torch.stack([inverse, torch.ones_like(inverse)]), (p - 1,) * 4)
         above, below = F.avg_pool2d(cover, p, 1)
@@ -131,9 +147,8 @@ def split(
             number.
         progress: called with (iterations done, iterations in all).
     """
-    if not betas or not all(check.between(b, "betas") > 0 for b in betas):
-        raise check.InputError(f"betas must be numbers above 0, got {betas!r}")
-    y, out = batched(image), []
+    _check_betas(betas)
+    y, out = batched(image).detach(), []
     done, total = 0, len(y) * len(betas)
     for noisy, level in zip(y, sigma_of(sigma, y), strict=True):
         run = _Run(noisy, level, p)
@@ -144,6 +159,17 @@ def split(
                 progress(done, total)
         out.append(run.result())
     return like(torch.stack(out), image)
+
+
+def _check_betas(betas: Sequence[float]) -> None:
+    if (
+        not isinstance(betas, Sequence)
+        or not betas
+        or not all(check.between(b, "betas") > 0 for b in betas)
+    ):
+        raise check.InputError(
+            f"betas must be a tuple or a list of numbers above 0, got {betas!r}; pass (1.0, 4.0)"
+        )
 
 
 class _Run:

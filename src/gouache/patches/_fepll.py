@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TypeAlias
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from gouache import check
 from gouache.random import derive, derive_keys, keyed_uniform
 from gouache.registry import method
 
-from ._epll import BETAS, Noise, split
+from ._epll import BETAS, Noise, chosen, split
 from ._prior import PatchPrior
 from ._prior_filter import cosine
 
@@ -48,7 +48,7 @@ def fepll(
     which hold ``energy`` of the trace, and a flat tail; and the component is found by going down a
     binary tree, whose nodes are the Gaussians of the two below together, from the ``beam``
     likeliest of each level. As published: stride 6, energy 0.95 and beam 1,
-    which is faster and loses more.
+    which is faster and loses more. It computes on the CPU, and gradients do not flow through it.
 
     Args:
         image: noisy ``(C, H, W)`` or ``(B, C, H, W)``, pixel range 1, not clipped.
@@ -78,12 +78,12 @@ def fepll(
         >>> bool(error < 0.1 * (noisy - clean).square().mean())
         True
     """
-    chosen = PatchPrior.shipped() if prior is None else prior
-    p = chosen.config.patch
+    mixture = chosen(prior)
+    p = mixture.config.patch
     check.count(stride, "stride", 1, p)
     check.between(energy, "energy", 0, 1)
     check.count(beam, "beam")
-    tree = tree_of(chosen, energy)
+    tree = tree_of(mixture, energy)
 
     def estimate(plane: Tensor, noise: Noise, number: int) -> Tensor:
         place = places(plane.shape, p, stride, derive(seed, number))
@@ -117,10 +117,36 @@ class Tree:
     components: int
 
 
-@lru_cache(maxsize=8)
+@dataclass(frozen=True)
+class _Kept:
+    """The tree of a prior, and what it was made of."""
+
+    weight: Tensor
+    covariance: Tensor
+    energy: float
+    tree: Tree
+
+    def serves(self, weight: Tensor, covariance: Tensor, energy: float) -> bool:
+        """Return whether a tree made of these would be the same."""
+        same = torch.equal(weight, self.weight) and torch.equal(covariance, self.covariance)
+        return same and energy == self.energy
+
+
+_KEPT: WeakKeyDictionary[PatchPrior, _Kept] = WeakKeyDictionary()
+
+
 def tree_of(prior: PatchPrior, energy: float) -> Tree:
-    """Return the tree of a prior's components."""
-    covariance, weight = prior.covariance.double(), prior.weight.double()
+    """Return the tree of a prior's components; the last one of a prior is kept until it changes."""
+    weight, covariance = (t.detach().cpu().double() for t in (prior.weight, prior.covariance))
+    kept = _KEPT.get(prior)
+    if kept is None or not kept.serves(weight, covariance, energy):
+        tree = _tree(weight, covariance, prior.config.patch, energy)
+        _KEPT[prior] = kept = _Kept(weight.clone(), covariance.clone(), energy, tree)
+    return kept.tree
+
+
+def _tree(weight: Tensor, covariance: Tensor, p: int, energy: float) -> Tree:
+    """Return the tree of components ``(K,)`` and ``(K, d, d)``, float64."""
     components = nodes = len(weight)
     child = [(-1, -1)] * nodes
     level = list(range(nodes))
@@ -135,7 +161,7 @@ def tree_of(prior: PatchPrior, energy: float) -> Tree:
             child.append((pair[0], pair[1] if len(pair) == 2 else -1))
         level = list(range(len(child) - len(below), len(child)))
     basis, rank, leading, tail = _flattened(covariance, energy)
-    pixels = torch.einsum("nij,id->njd", basis, cosine(prior.config.patch))
+    pixels = torch.einsum("nij,id->njd", basis, cosine(p))
     return Tree(
         pixels.float().contiguous().numpy(), rank.int().numpy(), leading.numpy(), tail.numpy(),
         weight.numpy(), np.array(child, np.int32), np.array(level, np.int32), components,

@@ -17,7 +17,7 @@ from torch import Tensor
 from gouache import check
 from gouache.registry import method
 
-from ._image import batched, like, sigma_of
+from ._image import batched, kept, like, sigma_of
 
 Array: TypeAlias = NDArray[np.float32]
 
@@ -37,6 +37,7 @@ def nlbayes(
     that, and ``x = m + C (C + s I)^-1 (y - m)`` with mean and covariance of the basic estimate.
     Pixels are the mean over all patches that they lie in. A group whose variance is hardly above
     the noise's becomes its mean. A patch that has been in a group is no reference any more.
+    Gradients do not flow through it.
 
     Sizes of patches, groups and windows and beta are those published for the noise level, for one
     channel or for colour (three channels and more). The first step treats the channels one by one,
@@ -68,10 +69,10 @@ def nlbayes(
     """
     check.count(steps, "steps", 1, 2)
     check.between(gamma, "gamma", 0)
-    y = batched(image)
-    level = sigma_of(sigma, y)
+    y = batched(image).detach()
+    level = sigma_of(sigma, y).detach()
     out = [_one(a, s, steps, gamma) for a, s in zip(y, level, strict=True)]
-    return like(torch.stack(out), image)
+    return like(kept(torch.stack(out), y, level), image)
 
 
 def _one(y: Tensor, sigma: Tensor, steps: int, gamma: float) -> Tensor:

@@ -25,6 +25,7 @@ from ._mixture import ROWS, Mixture, Whitening, fit, seeded
 from ._prior_filter import Filter, coefficients, frequencies, padded, smoothed
 
 FLOOR = 1e-6
+LARGEST = 16.0  # what is above looks like 8-bit levels
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ class PatchPrior(nn.Module, Pretrained):
         Args:
             patches: clean ``(N, D)``, D a square, N at least ``components``.
             components: K.
-            passes: over all patches.
+            passes: over all patches; with ``batch`` a pass leaves out what fills no batch.
             batch: patches at a time, the moments moving by ``(t + 2)^-0.6``; None takes all.
             shrink: how many patches the diagonal counts for.
             start: a prior of the same shape to go on from; ``components`` does not count then.
@@ -122,7 +123,8 @@ class PatchPrior(nn.Module, Pretrained):
             progress: called with (steps done, steps in all).
 
         Raises:
-            InputError: patches that are not ``(N, D)`` floats, or too few of them.
+            InputError: patches that are not ``(N, D)`` floats of pixel range 1, or too few of them;
+                a start of patches of another size; a number out of range.
 
         Reference:
             A. Dempster, N. Laird, D. Rubin, "Maximum likelihood from incomplete data via the EM
@@ -132,11 +134,8 @@ class PatchPrior(nn.Module, Pretrained):
         components = components if start is None else start.config.components
         config = PatchPriorConfig(check.count(components, "components"), _side_of(patches))
         prior = cls(config)
-        c = coefficients(check.finite(patches, "patches").float(), config.patch)
-        if len(c) < components:
-            raise check.InputError(
-                f"a prior of {components} components needs as many patches, got {len(c)}"
-            )
+        _check_fit(patches, config, batch, start)
+        c = coefficients(patches.detach().float(), config.patch)
         first = seeded(c, components, FLOOR, shrink, rng) if start is None else start._mixture()
         found = fit(
             c, first, passes=check.count(passes, "passes", 0), batch=batch, floor=FLOOR,
@@ -186,11 +185,11 @@ class PatchPrior(nn.Module, Pretrained):
     def smooth(self, image: Tensor, sigma: float) -> Tensor:
         """Return the mean of the estimates of all overlapping patches.
 
-        Channels are taken one by one.
+        Channels are taken one by one, on the device of the prior.
 
         Args:
             image: noisy ``(C, H, W)`` or ``(B, C, H, W)``, pixel range 1.
-            sigma: noise in it, above 0.
+            sigma: noise in it, above 0, at most 1.
 
         Example:
             >>> import torch
@@ -199,8 +198,9 @@ class PatchPrior(nn.Module, Pretrained):
             torch.Size([3, 16, 16])
         """
         x, filters = batched(image), [self.at(sigma)]
-        planes = padded(x.flatten(0, 1), self.config.patch)
-        index = torch.zeros(planes.shape[1:], dtype=torch.int64)
+        check.sigma(sigma)
+        planes = padded(x.flatten(0, 1), self.config.patch).to(self.covariance.device)
+        index = torch.zeros(planes.shape[1:], dtype=torch.int64, device=planes.device)
         found = torch.stack([smoothed(plane, filters, index) for plane in planes])
         return like(found[:, : x.shape[2], : x.shape[3]].reshape(x.shape), image)
 
@@ -232,6 +232,28 @@ def _shipped() -> PatchPrior:
     prior = load_pretrained(ROOT / "weights" / "epll-prior")
     assert isinstance(prior, PatchPrior)
     return prior
+
+
+def _check_fit(
+    patches: Tensor, config: PatchPriorConfig, batch: int | None, start: PatchPrior | None
+) -> None:
+    largest = float(check.finite(patches, "patches").detach().abs().max()) if len(patches) else 0.0
+    if largest > LARGEST:
+        raise check.InputError(
+            f"patches must be in units of the pixel range [0, 1], got values up to {largest:.4g}; "
+            "divide 8-bit levels by 255"
+        )
+    if len(patches) < config.components:
+        raise check.InputError(
+            f"a prior of {config.components} components needs as many patches, got {len(patches)}"
+        )
+    if batch is not None:
+        check.count(batch, "batch")
+    if start is not None and start.config.patch != config.patch:
+        raise check.InputError(
+            f"start is a prior of patches of {start.config.patch} x {start.config.patch} pixels, "
+            f"and patches are of {config.patch} x {config.patch}; pass one of the same size"
+        )
 
 
 def _side_of(patches: Tensor) -> int:

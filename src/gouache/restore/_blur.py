@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import final
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -73,7 +74,8 @@ class Blur(HasGramInverse):
     """
 
     def __init__(self, kernel: Tensor | float, *, boundary: str = "reflect") -> None:
-        taps = gaussian(kernel) if isinstance(kernel, (int, float)) else as_kernel(kernel)
+        given = kernel.item() if isinstance(kernel, np.generic) else kernel
+        taps = gaussian(given) if isinstance(given, (int, float)) else as_kernel(given)
         self.optics = Optics(taps, 1, boundary)
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -85,7 +87,7 @@ class Blur(HasGramInverse):
         return self.optics.adjoint(planes(y, "y"), self._size(y))
 
     def pinv(self, y: Tensor) -> Tensor:
-        """Return ``A^+ y``, singular values near the rounding taken for zero."""
+        """Return ``A^+ y``; by conjugate gradients, a least squares solution stopped early."""
         return pseudo_inverse(self, planes(y, "y"))
 
     def exact(self, y: Tensor) -> bool:

@@ -59,7 +59,7 @@ class Compose(HasGramInverse):
         return reduce(lambda image, part: part.adjoint(image), reversed(self.operators), y)
 
     def pinv(self, y: Tensor) -> Tensor:
-        """Return ``A^+ y``, in general not the product of the parts' own."""
+        """Return ``A^+ y``, in general not the product of the parts' own; as :class:`Blur` does."""
         return pseudo_inverse(self, planes(y, "y"))
 
     def exact(self, y: Tensor) -> bool:

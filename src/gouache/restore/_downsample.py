@@ -63,7 +63,8 @@ class Downsample(HasGramInverse):
     """Blur against aliasing and take every f-th pixel: ``A x = S_f (k * x)``.
 
     Pixel i of the result is centred at ``f i + (f - 1) / 2``, as the areas of pixels are, so that
-    ``bicubic`` is what ``gouache.image.resize``, Pillow and MATLAB make; a kernel whose number of
+    ``bicubic`` is what ``gouache.image.resize``, Pillow and MATLAB make, Pillow but for the border,
+    where it leaves out the taps beyond the image; a kernel whose number of
     taps is odd where f is even, or even where f is odd, lies half a pixel before that (with an odd
     kernel, f = 2 takes pixels 0, 2, 4 ...). ``pinv`` and restoration are in closed form where f
     divides the sides of the image and the boundary is circular, or reflects while the kernel is
@@ -126,7 +127,7 @@ class Downsample(HasGramInverse):
         return self.optics.adjoint(planes(y, "y"), self._size(y))
 
     def pinv(self, y: Tensor) -> Tensor:
-        """Return ``A^+ y``, singular values near the rounding taken for zero."""
+        """Return ``A^+ y``; by conjugate gradients, a least squares solution stopped early."""
         return pseudo_inverse(self, planes(y, "y"))
 
     def exact(self, y: Tensor) -> bool:

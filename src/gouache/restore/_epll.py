@@ -11,6 +11,7 @@ from torch import Tensor
 from gouache import check
 from gouache.contracts import Denoiser, Operator
 from gouache.patches import FilterDenoiser, PatchPrior
+from gouache.patches._epll import chosen
 from gouache.patches._image import like, opponent
 from gouache.registry import method
 
@@ -20,6 +21,7 @@ from ._tikhonov import smooth
 
 
 @method("restore")
+@torch.no_grad()
 def epll(
     observed: Tensor,
     operator: Operator,
@@ -39,7 +41,7 @@ def epll(
     of x_(k-1) at noise s_k, and ``x_k = argmin |A x - y|^2 + rho_k |x - z_k|^2`` with
     ``rho_k = weight sigma^2 / s_k^2``. The levels s_k fall evenly in their logarithm, x_0 is
     :func:`tikhonov`'s, and the result is the last x_k. Patches of three channels are estimated in
-    an opponent space.
+    an opponent space. Gradients do not flow through.
 
     Args:
         observed: y ``(C, h, w)`` or ``(B, C, h, w)``, pixel range 1, not clipped.
@@ -47,14 +49,15 @@ def epll(
         sigma: noise in units of the pixel range: a number, or one an image; None estimates it; at
             least .5/255 is assumed.
         prior: of patches; None is the one that ships.
-        steps: how many levels.
+        steps: how many levels; 1 is the last one alone.
         first: s_1, in units of the pixel range.
         last: the last level; None is sigma.
         weight: of the patches; 1 is the paper's, .5 was better on five photographs.
         progress: called with (steps done, steps in all), over all images.
 
     Raises:
-        InputError: an image that is no image, sigma on another scale, an operator for another size.
+        InputError: an image that is no image, sigma on another scale, an operator for another size,
+            a prior that is no PatchPrior.
 
     Reference:
         D. Zoran, Y. Weiss, "From learning models of natural image patches to whole image
@@ -70,7 +73,7 @@ def epll(
         >>> bool(error < 0.3 * (blur(clean) - clean).square().mean())
         True
     """
-    denoiser = _patchwise(PatchPrior.shipped() if prior is None else prior)
+    denoiser = _patchwise(chosen(prior))
     check.sigma(first, "first")
     check.between(weight, "weight", 1e-9)
     given = problems(observed, operator, sigma)

@@ -17,6 +17,7 @@ from ._tikhonov import smooth
 
 
 @method("restore")
+@torch.no_grad()
 def hqs(
     observed: Tensor,
     operator: Operator,
@@ -34,7 +35,8 @@ def hqs(
     ``x_k = argmin |A x - y|^2 + rho_k |x - z_(k-1)|^2``, ``rho_k = weight sigma^2 / s_k^2``, and
     ``z_k = D(x_k, s_k)``, with levels s_k falling evenly in their logarithm. The first equation is
     solved in closed form by Fourier transforms, or pixel by pixel, where the operator allows, else
-    by conjugate gradients. z_0 is :func:`tikhonov`'s, the result the last z_k.
+    by conjugate gradients. z_0 is :func:`tikhonov`'s, the result the last z_k. The parameters are
+    those published for deblurring; other operators take the same. Gradients do not flow through.
 
     Args:
         observed: y ``(C, h, w)`` or ``(B, C, h, w)``, pixel range 1, not clipped.
@@ -42,7 +44,7 @@ def hqs(
         sigma: noise in units of the pixel range: a number, or one an image; None estimates it. At
             least .5/255 is assumed, as images of 8 bits have rounding errors.
         denoiser: D, or a name of the role ``denoise``.
-        steps: how many levels.
+        steps: how many levels; 1 is the last one alone.
         first: s_1, in units of the pixel range.
         last: the last level; None is sigma, as published.
         weight: lambda of the paper.

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gouache.contracts import Operator
 
-MOST = 2000
+MOST = 2000  # iterations of conjugate gradients; what is reached by then is returned
 
 
 class HasGramInverse(Operator):
@@ -73,7 +73,11 @@ def nearest(
 
 
 def pseudo_inverse(operator: HasGramInverse, y: Tensor) -> Tensor:
-    """Return ``A^+ y``: ``A^T (A A^T)^+ y`` where that is known, else by :func:`least_norm`."""
+    """Return ``A^+ y``.
+
+    ``A^T (A A^T)^+ y`` where that is known, singular values near the rounding taken for zero; else
+    by :func:`least_norm`, iterations stopped early.
+    """
     if operator.exact(y):
         return operator.adjoint(operator.gram_inverse(y, 0.0))
     return least_norm(operator, y)
@@ -88,6 +92,8 @@ def conjugate_gradients(
     tolerance: float = 1e-5,
 ) -> Tensor:
     """Solve ``M x = b`` for a positive definite M, to a residual of ``tolerance |b|``.
+
+    After 2000 iterations it returns what there is.
 
     Reference:
         M. R. Hestenes, E. Stiefel, "Methods of conjugate gradients for solving linear systems",
@@ -111,10 +117,11 @@ def conjugate_gradients(
 
 
 def least_norm(operator: Operator, y: Tensor) -> Tensor:
-    """Return ``A^+ y`` by conjugate gradients on the normal equations, from 0.
+    """Return ``A^+ y`` by conjugate gradients on the normal equations (CGLS), from 0.
 
-    They stop where ``|A^T (y - A x)|`` has fallen to the rounding of ``A^T y`` (``eps^0.8`` of it),
-    so that directions in which A nearly vanishes may be left out.
+    They stop where ``|A^T (y - A x)|`` has fallen to ``eps^0.8`` of ``A^T y``, or after 2000
+    iterations. Stopping early damps the directions in which A nearly vanishes, the more the smaller
+    its singular value; no singular value is taken for zero.
 
     Reference:
         M. R. Hestenes, E. Stiefel, "Methods of conjugate gradients for solving linear systems",

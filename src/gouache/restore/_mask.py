@@ -21,7 +21,8 @@ class Mask(HasGramInverse):
 
     The mask is TRUE WHERE A PIXEL IS KNOWN. Of ``gouache.patches.inpaint`` and its like it is the
     opposite: there it is true where to fill, so pass ``~hole`` here. What an observation holds at
-    unknown pixels is never read. One mask a channel describes a colour filter array.
+    unknown pixels is never read, be it NaN, by solvers provided that no operator but masks comes
+    after. One mask a channel describes a colour filter array.
 
     Args:
         mask: bool ``(H, W)``, or ``(C, H, W)`` for one a channel, C = 1 for all of them.

@@ -20,6 +20,7 @@ from gouache.patches import estimate_sigma
 from gouache.patches._image import batched, sigma_of
 
 from ._compose import Compose
+from ._identity import Identity
 from ._least_squares import nearest
 from ._mask import Mask
 
@@ -43,18 +44,20 @@ class Problem(NamedTuple):
 def problems(observed: Tensor, operator: Operator, sigma: float | Tensor | None) -> list[Problem]:
     """Check what a solver is given, and return it image by image.
 
+    What a mask hides that comes last in the operator is never read.
+
     Raises:
         InputError: an image that is no image, sigma on another scale or to be estimated where
             pixels are unknown, something else than an operator, or one for images of another size.
     """
-    y = batched(observed, "observed")
     if not isinstance(operator, Operator):
         raise InputError(
             f"operator must be a gouache.contracts.Operator such as restore.Blur(1.6), "
             f"got {type(operator).__name__}"
         )
+    y = batched(_known(observed, operator), "observed")
     _check_shapes(operator, y[0])
-    level = sigma_of(estimate_noise(y, operator) if sigma is None else sigma, y)
+    level = sigma_of(estimate_noise(y, operator) if sigma is None else sigma, y).detach()
     if level[0].numel() != 1:
         raise InputError("sigma must be a number, or one an image, not a map")
     return [Problem(a, max(FLOOR, float(s))) for a, s in zip(y, level, strict=True)]
@@ -97,14 +100,40 @@ def _check_shapes(operator: Operator, y: Tensor) -> None:
 
 def _has_holes(operator: Operator) -> bool:
     parts = operator.operators if isinstance(operator, Compose) else ()
-    return isinstance(operator, Mask) or any(map(_has_holes, parts))
+    holes = isinstance(operator, Mask) and not bool(operator.mask.all())
+    return holes or any(map(_has_holes, parts))
+
+
+def _known(observed: Tensor, operator: Operator) -> Tensor:
+    """Return an observation with 0 in place of what it holds at pixels that a last mask hides."""
+    if not isinstance(observed, Tensor) or observed.ndim not in (3, 4) or 0 in observed.shape:
+        return observed
+    for mask in _last_masks(operator) if observed.is_floating_point() else ():
+        observed = mask.adjoint(observed)
+    return observed.detach()
+
+
+def _last_masks(operator: Operator) -> list[Mask]:
+    """Return the masks that nothing but masks and identities comes after."""
+    found: list[Mask] = []
+    parts = operator.operators if isinstance(operator, Compose) else (operator,)
+    for part in reversed(parts):
+        if not isinstance(part, (Mask, Identity, Compose)):
+            break
+        if isinstance(part, Compose):
+            return found + _last_masks(part)
+        found += [part] if isinstance(part, Mask) else []
+    return found
 
 
 def levels(first: float, last: float, steps: int) -> list[float]:
-    """Return the levels s_k, evenly spaced in their logarithm, falling from first to last."""
+    """Return the levels s_k, evenly spaced in their logarithm, falling from first to last.
+
+    A single one is the last.
+    """
     check.count(steps, "steps")
     top = math.log(max(first, last))
-    return torch.linspace(top, math.log(last), steps, dtype=torch.float64).exp().tolist()
+    return torch.linspace(math.log(last), top, steps, dtype=torch.float64).exp().flip(0).tolist()
 
 
 def split(
