@@ -280,7 +280,8 @@ def picture(runs: list[tuple[list[Mark], list[Mark]]], file: str) -> None:
                 x, y = [m.seconds for m in marks], [getattr(m, field) for m in marks]
                 axis.plot(x, y, f"{colour}o-", ms=3, label=name if not k else None)
         axis.set(xlabel="seconds of training", title=title, xscale="log")
-    axes[0].set_yscale("symlog", linthresh=5)
+    axes[0].set_yscale("log")
+    axes[1].set_ylim(0.92, 1)
     axes[0].legend()
     figure.savefig(file, dpi=120)
 
