@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from gouache import check
 from gouache.registry import method
 
-from ._image import batched, like, opponent, sigma_of
+from ._image import batched, kept, like, opponent, sigma_of
 from ._prior import PatchPrior
 from ._prior_filter import padded, smoothed
 
@@ -149,8 +149,8 @@ def split(
     """
     _check_betas(betas)
     y, out = batched(image).detach(), []
-    done, total = 0, len(y) * len(betas)
-    for noisy, level in zip(y, sigma_of(sigma, y), strict=True):
+    done, total, levels = 0, len(y) * len(betas), sigma_of(sigma, y)
+    for noisy, level in zip(y, levels, strict=True):
         run = _Run(noisy, level, p)
         for number, b in enumerate(betas):
             run.step(b, number, estimate)
@@ -158,7 +158,7 @@ def split(
             if progress is not None:
                 progress(done, total)
         out.append(run.result())
-    return like(torch.stack(out), image)
+    return like(kept(torch.stack(out), y, levels), image)
 
 
 def _check_betas(betas: Sequence[float]) -> None:
