@@ -90,6 +90,24 @@ def test_map_of_one_level_is_the_level(filtered):
     )
 
 
+def test_pixels_without_noise_stay(filtered):
+    y, level = noisy(3), torch.full((40, 33), SIGMA)
+    level[10:22, 5:17] = 0
+    x, quiet = filtered(y, level), level == 0
+    torch.testing.assert_close(x[:, quiet], y[:, quiet], atol=1e-6, rtol=0)
+    assert (x - clean(3))[:, ~quiet].square().mean() < 0.5 * SIGMA**2
+
+
+def test_what_has_a_gradient_is_filtered_as_what_has_none(filtered):
+    y, level = noisy(3), torch.full((40, 33), SIGMA)
+    expected = filtered(y, level)
+    found = filtered(y.clone().requires_grad_(), level.clone().requires_grad_())
+    torch.testing.assert_close(found.detach(), expected, atol=1e-5, rtol=0)
+    assert torch.equal(filtered(y, level.requires_grad_()), expected)
+    estimated = filtered(y.clone().requires_grad_())
+    torch.testing.assert_close(estimated.detach(), filtered(y), atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (3, 2), (7, 7), (8, 8), (9, 40)])
 def test_small_images(filtered, size):
     y = noisy(1, *size)
@@ -120,6 +138,12 @@ def test_concurrent_calls_return_the_right_bytes(filtered):
     for worker in workers:
         worker.join()
     assert all(torch.equal(found[k], expected[k]) for k in range(4))
+
+
+def test_noise_estimated_beyond_the_range_is_told_as_such(filtered):
+    y = torch.randn(1, 64, 64, generator=generator(0)).clamp(-2.5, 2.5) * 1.55
+    with pytest.raises(InputError, match=r"was estimated as 1\.\d+, and the pixel range is"):
+        filtered(y)
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,26 @@ def test_gain_on_a_photograph_and_of_the_second_step(levels, gain):
     assert second > psnr(noisy, image) + gain
 
 
+def test_a_clean_region_does_not_spoil_its_surroundings():
+    image = torch.from_numpy(data.camera()[100:196, 150:246] / 255).float()[None]
+    level = torch.full((96, 96), 0.1)
+    level[40:56, 40:56] = 0
+    noisy = image + level * torch.randn(1, 96, 96, generator=torch.Generator().manual_seed(1))
+    near = torch.zeros(96, 96, dtype=torch.bool)
+    near[30:66, 30:66] = True
+    near &= level > 0
+    by_map, by_number = (
+        float((bm3d(noisy, sigma) - image)[:, near].square().mean().sqrt())
+        for sigma in (level, 0.1)
+    )
+    assert by_map < 1.1 * by_number
+
+
+def test_a_map_of_one_level_gives_the_bytes_of_the_level():
+    y = torch.rand(3, 50, 41, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(bm3d(y, torch.full((50, 41), 0.1)), bm3d(y, 0.1))
+
+
 def test_a_map_of_noise_levels_beats_one_level():
     image = data.camera()[100:228, 150:278].astype(np.float64) / 255
     sigma = np.broadcast_to(np.linspace(0.02, 0.3, 128), (128, 128))

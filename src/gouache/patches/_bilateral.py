@@ -8,6 +8,7 @@ p and q pixels; ``d2(p, q)`` the mean square difference of ``g(p)`` and ``g(q)``
 from __future__ import annotations
 
 import math
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,7 @@ from gouache import check
 from gouache.registry import method
 
 from ._guide import guide_of
-from ._image import batched, like, sigma_of
+from ._image import batched, kept, like, sigma_of
 
 CONTRAST, LEAST = 2.5, 1e-6
 
@@ -42,12 +43,13 @@ def bilateral(
     weights. ``d2`` is a mean over channels, so that one contrast serves grey and colour: the
     paper's sigma_r, of the Euclidean distance of C channels, is ``sqrt(C) c``. The noise is part of
     ``d2``: the best contrast is 2 to 3 sigma and the best width, 1.5 to 2.1 pixels, hardly depends
-    on sigma (Zhang and Gunturk).
+    on sigma (Zhang and Gunturk). The result has a gradient for the image and the guide.
 
     Args:
         image: noisy ``(C, H, W)`` or ``(B, C, H, W)``, pixel range 1, not clipped.
         sigma: noise in units of the pixel range: a number, one an image, or a map ``(H, W)``, whose
-            value at p counts; None estimates it. With ``contrast`` only its zeros count.
+            value at p counts, and where it is 0 the pixel stays; None estimates it. With
+            ``contrast`` only its zeros count.
         guide: what colours are compared in, of the image's height and width and any channels: a
             photograph of the same place with a flash, a depth map; None is the image itself.
         width: w.
@@ -77,13 +79,14 @@ def bilateral(
     check.between(1.0 if contrast is None else contrast, "contrast", 0)
     r = math.ceil(3 * width) if radius is None else check.count(radius, "radius", 0)
     u = batched(image)
+    r = min(r, max(u.shape[-2:]) - 1)
     level = sigma_of(1.0 if sigma is None and contrast is not None else sigma, u)
     c = CONTRAST * level if contrast is None else contrast * (level > 0)
     out = [
         a if not s.any() else _one(_Job(a, g, s, width, r))
         for a, g, s in zip(u, guide_of(guide, u), c, strict=True)
     ]
-    return like(torch.stack(out), image)
+    return like(kept(torch.stack(out), u, level), image)
 
 
 @dataclass(frozen=True)
@@ -117,12 +120,12 @@ def _one(job: _Job) -> Tensor:
 def _kernels(job: _Job) -> Tensor:
     """Filter by the compiled kernel."""
     from . import _bilateral_kernels as kernels
-    from . import _jit
+    from ._jit import spread
 
     u, g = (np.ascontiguousarray(a.detach().cpu().numpy()) for a in (job.image, job.guide))
     out, scale = np.empty_like(u), np.ascontiguousarray(job.scale().cpu().numpy())
-    with _jit.session():
-        kernels.bilateral(u, g, scale, job.near(), out)
+    near, strips = job.near(), -(-u.shape[1] // kernels.STRIP)
+    deque(spread(lambda k: kernels.bilateral(k, u, g, scale, near, out), strips), 0)
     return torch.from_numpy(out)
 
 

@@ -2,16 +2,16 @@
 
 Notation: ``u`` the image ``(C, H, W)``, ``g`` the guide ``(G, H, W)``; p a pixel of row y, q = p +
 (dy, dx). Rows are cut out before a loop over them, whose index is then known not to be negative:
-what numba has to wrap around it does not vectorise. A row of the result is one thread's work.
+what numba has to wrap around it does not vectorise. A strip of rows is one thread's work.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from ._jit import kernel
 
+STRIP = 16
 _LOG2E = np.float32(1.4426950408889634)
 _C1 = np.float32(0.6931471805599453)
 _C2 = np.float32(0.2402265069591007)
@@ -59,11 +59,12 @@ def squares(g, y, dy, dx, x0, n, out):
                 out[i] += e * e
 
 
-@kernel(parallel=True)
-def bilateral(u, g, scale, near, out):
-    """Set ``out`` to the means of ``u`` under ``near exp(-scale |g(p) - g(q)|^2)``.
+@kernel()
+def bilateral(s, u, g, scale, near, out):
+    """Set one strip of ``out`` to the means of ``u`` under ``near exp(-scale |g(p) - g(q)|^2)``.
 
     Args:
+        s: the strip.
         u: ``(C, H, W)``.
         g: ``(G, H, W)``.
         scale: ``(H, W)``, of p.
@@ -72,11 +73,10 @@ def bilateral(u, g, scale, near, out):
     """
     channels, height, width = u.shape
     r = near.shape[0] // 2
-    for number in prange(height):
-        y = np.int64(number)  # that of prange has no sign
-        k, bits = np.empty(width, np.float32), np.empty(width, np.int32)
-        total = np.zeros(width, np.float32)
-        powers = bits.view(np.float32)
+    k, bits = np.empty(width, np.float32), np.empty(width, np.int32)
+    total, powers = np.empty(width, np.float32), bits.view(np.float32)
+    for y in range(s * STRIP, min((s + 1) * STRIP, height)):
+        total[:] = np.float32(0)
         for c in range(channels):
             out[c, y, :] = 0
         for dy in range(max(-r, -y), min(r, height - 1 - y) + 1):

@@ -20,11 +20,11 @@ from torch import Tensor
 from gouache import check
 from gouache.registry import method
 
-from ._image import batched, like, opponent, sigma_of
+from ._image import batched, kept, like, opponent, sigma_of
 
 Array: TypeAlias = NDArray[np.float32]
 N = 8
-RADIUS, STEP = 19, 3
+RADIUS, STEP, LEAST = 19, 3, 1e-6
 
 
 @method("denoise")
@@ -44,11 +44,13 @@ def bm3d(
     back with weight ``1 / (sigma^2 |W|^2)``. Blocks are 8 x 8, every third pixel is a reference,
     the window is 39 pixels, stacks hold up to 16 blocks, then 32. Images of three channels are
     filtered in an opponent colour space, with stacks matched in luminance. A stack keeps its mean.
+    The result carries no gradient.
 
     Args:
         image: noisy ``(C, H, W)`` or ``(B, C, H, W)``, pixel range 1, not clipped.
         sigma: noise in units of the pixel range: a number, one an image, or a map ``(H, W)``,
-            whose mean over a block counts; None estimates it.
+            whose mean variance over the blocks of a stack counts, and whose zeros stay as they are;
+            None estimates it.
         steps: 1 returns the basic estimate.
         threshold: of the first step, in sigmas.
         progress: called with (strips done, strips in all).
@@ -72,12 +74,12 @@ def bm3d(
     """
     check.count(steps, "steps", 1, 2)
     check.between(threshold, "threshold", 0)
-    z = batched(image)
+    z = batched(image).detach()
     level = sigma_of(sigma, z)
     jobs = [job_of(a, s, threshold) if s.any() else None for a, s in zip(z, level, strict=True)]
     tick = _counter(progress, steps * sum(len(job.tops) for job in jobs if job))
     out = [_one(job, steps, tick) if job else a for a, job in zip(z, jobs, strict=True)]
-    return like(torch.stack(out), image)
+    return like(kept(torch.stack(out), z, level), image)
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ class Job:
         threshold: of the first step, in sigmas.
         rows: where references begin ``(R,)``; ``cols`` likewise ``(Q,)``.
         sigma: noise at each reference ``(R, C, Q)``.
+        variance: of the noise, mean over each block of the image ``(H - 7, W - 7)``.
         tops: the first row that each strip of references reaches.
         reach: how many rows a strip reaches.
     """
@@ -104,6 +107,7 @@ class Job:
     rows: NDArray[np.int32]
     cols: NDArray[np.int32]
     sigma: Array
+    variance: Array
     tops: NDArray[np.int32]
     reach: int
 
@@ -137,7 +141,7 @@ def job_of(image: Tensor, sigma: Tensor, threshold: float) -> Job:
     level = _padded(np.broadcast_to(sigma.cpu().numpy(), (1, height, width)))
     rows, cols = (_starts(n) for n in level.shape[1:])
     means = torch.nn.functional.avg_pool2d(torch.from_numpy(level**2), N, 1)[0].numpy()
-    local = np.sqrt(means[np.ix_(rows, cols)]).clip(1e-6)
+    local = np.sqrt(means[np.ix_(rows, cols)]).clip(LEAST)
     scales = np.sqrt((turn**2).sum(1))
     heads, tails = rows[:: kernels.ROWS], rows[kernels.ROWS - 1 :: kernels.ROWS]
     tails = tails if len(tails) == len(heads) else np.append(tails, rows[-1])
@@ -151,6 +155,7 @@ def job_of(image: Tensor, sigma: Tensor, threshold: float) -> Job:
         rows=rows,
         cols=cols,
         sigma=(scales[:, None] * local[:, None]).astype(np.float32),
+        variance=means.clip(LEAST**2),
         tops=tops,
         reach=int((tails + RADIUS + N - tops).max()),
     )
@@ -201,7 +206,7 @@ def filtered(step: Step, job: Job, tick: Callable[[], None] = lambda: None) -> A
         mine = slice(k * kernels.ROWS, (k + 1) * kernels.ROWS)
         acc = np.zeros((channels, job.reach, width), np.float32)
         norm = np.zeros_like(acc)
-        places = (job.sigma[mine], job.rows[mine], job.cols)
+        places = (job.sigma[mine], job.variance, job.rows[mine], job.cols)
         kernels.collaborate(
             step.images, step.guide, *places, step.bases, kaiser(), step.search, step.factor,
             job.tops[k], acc, norm,

@@ -21,7 +21,9 @@ WIDE = 48  # blocks of a row of the window, compared at once
 
 
 @kernel()
-def collaborate(images, guide, sigma, rows, cols, bases, window, search, factor, top, acc, norm):
+def collaborate(
+    images, guide, sigma, variance, rows, cols, bases, window, search, factor, top, acc, norm
+):
     """Filter the stacks of one strip, and add up their blocks and the weights of these.
 
     Args:
@@ -29,6 +31,7 @@ def collaborate(images, guide, sigma, rows, cols, bases, window, search, factor,
             the basic estimate behind them ``(2, C, H, W)`` for its empirical Wiener factors.
         guide: what blocks are compared in, longer by what :func:`near` reads ``(H, W + WIDE)``.
         sigma: the noise at each reference ``(R, C, Q)``.
+        variance: of the noise, mean over each block ``(H - 7, W - 7)``, above 0.
         rows: where the references of the strip begin ``(R,)``.
         cols: likewise ``(Q,)``.
         bases: the forward transform, its transpose, the backward one, its transpose ``(4, 8, 8)``.
@@ -51,8 +54,9 @@ def collaborate(images, guide, sigma, rows, cols, bases, window, search, factor,
             found = match(guide, rows[r], cols[q], radius, most, tau, reference, row, far)
             size = power_of_two(found)
             places(far, size, guide.shape[1], ys, xs)
+            noisier = louder(variance, ys, xs, size)
             for c in range(images.shape[1]):
-                level = sigma[r, c, q]
+                level = sigma[r, c, q] * noisier
                 kept = attenuate(images, c, ys, xs, size, T, Tt, level, factor, half, stacks)
                 haar(stack, size, True)
                 weight = np.float32(1) / (level * level * kept)
@@ -162,6 +166,18 @@ def places(far, n, wide, ys, xs):
         at = far[k] & 0xFFFFFFFF
         ys[k] = at // wide
         xs[k] = at % wide
+
+
+@kernel(inline=True)
+def louder(variance, ys, xs, size):
+    """Return the noise of a stack, its mean variance's root, over that of its reference.
+
+    Blocks that are noisier than the reference would else pass as clean as it is.
+    """
+    own, more = variance[ys[0], xs[0]], np.float32(0)
+    for k in range(1, size):
+        more += variance[ys[k], xs[k]] - own
+    return np.sqrt((own + more / np.float32(size)) / own)
 
 
 @kernel(inline=True)

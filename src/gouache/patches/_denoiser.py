@@ -24,7 +24,7 @@ class FilterDenoiser(Denoiser):
     ``D(y, sigma) = c F(y / c, sigma / c)``, c being 1 where the filter F takes y and sigma as they
     are, else the least number that brings sigma to 1 and the values of y to 4 at most; each image
     has a c of its own. A filter has no condition: one that is given is refused, not ignored, since
-    guidance by it would do nothing.
+    guidance by it would do nothing. The result has a gradient for y where the filter has one.
 
     Args:
         method: a name of the role ``denoise``, or a function ``(image, sigma) -> image`` of a batch
@@ -88,8 +88,8 @@ def _factor(y: Tensor, level: Tensor) -> Tensor:
 
 
 def _level(sigma: Tensor | float, y: Tensor) -> Tensor:
-    """Return sigma as ``(B,)`` or ``(B, 1, H, W)``."""
-    level = check.finite(torch.as_tensor(sigma).to(y), "sigma")
+    """Return sigma as ``(B,)`` or ``(B, 1, H, W)``, without a gradient."""
+    level = check.finite(torch.as_tensor(sigma).detach().to(y), "sigma")
     if float(level.min()) < 0:
         raise InputError(f"sigma must not be negative, got {float(level.min()):g}")
     if level.numel() == 1:

@@ -163,7 +163,9 @@ def _filtering(step: Step, job: Job, c: int, stack: _Stack) -> _Filtering:
     from . import _bm3d_kernels as kernels
 
     (r, q), size = stack.at, stack.size
-    level, both = job.sigma[r, c, q], np.zeros((2, step.search[1], N * N), np.float32)
+    variance = job.variance[stack.ys[:size], stack.xs[:size]]
+    level = job.sigma[r, c, q] * np.sqrt(variance.mean() / variance[0])
+    both = np.zeros((2, step.search[1], N * N), np.float32)
     kept = kernels.spectrum(
         step.images, c, stack.ys, stack.xs, size, step.bases, level, step.factor, both
     )

@@ -119,7 +119,7 @@ def _whole(picture: Image.Image, box: Box) -> Image.Image:
     scale = PANEL / max(picture.size)
     panel = _scaled(picture, scale)
     corners = [round(place * scale) for place in box]
-    corners[2:] = (corners[2] - 1, corners[3] - 1)
+    corners[2:] = (max(corners[0], corners[2] - 1), max(corners[1], corners[3] - 1))
     ImageDraw.Draw(panel).rectangle(corners, outline=RED, width=2)
     return panel
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from gouache import check
 from gouache.registry import method
 
-from ._image import batched, like, mirrored, sigma_of
+from ._image import batched, kept, like, mirrored, reflected, sigma_of
 
 REACH, SCALE = 4.0, 3.5
 
@@ -25,12 +25,14 @@ def gaussian(
     ``v(p) = sum_q g(p - q) u(q) / sum_q g(p - q)`` with ``g(t) = exp(-|t|^2 / (2 w^2))``, over the
     square of ``4 w`` pixels to each side; beyond the border the image is mirrored. Without
     ``width``, ``w = 3.5 sqrt(sigma)``: for images whose spectrum falls as a power of the frequency
-    the best width is a power of sigma, and this one fits photographs.
+    the best width is a power of sigma, and this one fits photographs. The result has a gradient for
+    the image.
 
     Args:
         image: noisy ``(C, H, W)`` or ``(B, C, H, W)``, pixel range 1, not clipped.
         sigma: noise in units of the pixel range: a number, one an image, or a map ``(H, W)``,
-            with which the width varies; None estimates it. With ``width`` only its zeros count.
+            with which the width varies, and where it is 0 the pixel stays; None estimates it. With
+            ``width`` only its zeros count.
         width: standard deviation of the Gaussian in pixels; None follows sigma.
 
     Raises:
@@ -53,9 +55,9 @@ def gaussian(
     check.between(0.0 if width is None else width, "width", 0)
     u = batched(image)
     level = sigma_of(1.0 if sigma is None and width is not None else sigma, u)
-    widths = SCALE * level.sqrt() if width is None else width * (level > 0)
+    widths = SCALE * level.sqrt() if width is None else torch.full_like(level, width)
     out = [_one(picture, w) for picture, w in zip(u, widths, strict=True)]
-    return like(torch.stack(out), image)
+    return like(kept(torch.stack(out), u, level), image)
 
 
 def smoothed(u: Tensor, width: float) -> Tensor:
@@ -63,6 +65,9 @@ def smoothed(u: Tensor, width: float) -> Tensor:
     r = int(REACH * width + 0.5)
     if r == 0:
         return u
+    if r > max(u.shape[-2:]):
+        down, across = (_matrix(width, n).to(u) for n in u.shape[-2:])
+        return down @ u @ across.T
     taps = torch.exp(-0.5 * (torch.arange(-r, r + 1).double() / width) ** 2)
     taps, (height, wide) = (taps / taps.sum()).tolist(), u.shape[-2:]
     padded = mirrored(u, r)
@@ -73,6 +78,21 @@ def smoothed(u: Tensor, width: float) -> Tensor:
     for k, tap in enumerate(taps):
         out = out + tap * rows[..., k : k + wide]
     return out
+
+
+def _matrix(width: float, n: int) -> Tensor:
+    """Return what each of n pixels gets from each, ``(n, n)``, by a Gaussian that reaches further.
+
+    Mirrored pixels repeat after 2 n, and a Gaussian of 2 n pixels is flat to all of them.
+    """
+    width = min(width, 2.0 * n)
+    r = int(REACH * width + 0.5)
+    steps = torch.arange(-r, r + 1)
+    taps = torch.exp(-0.5 * (steps.double() / width) ** 2)
+    folded = torch.zeros(2 * n).double().index_add(0, steps % (2 * n), taps / taps.sum())
+    to, among = torch.arange(n)[:, None], torch.arange(2 * n)
+    sums = torch.zeros(n, n).double()
+    return sums.index_add(1, reflected(among, n), folded[(among - to) % (2 * n)])
 
 
 def _one(u: Tensor, width: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from gouache import check
 from gouache.registry import method
 
 from ._guide import guide_of
-from ._image import batched, like, sigma_of
+from ._image import batched, kept, like, sigma_of
 
 BAND, TINY, FACTOR = 512, 1e-12, 4.0
 
@@ -35,13 +35,14 @@ def guided(
 
     and a pixel becomes ``mean(a) . I + mean(b)`` over the windows that it lies in. A guide of G
     channels has a G x G matrix a window. By default the image is its own guide: windows whose
-    variance is well below eps become their means, those well above it stay.
+    variance is well below eps become their means, those well above it stay. The result has a
+    gradient for the image and the guide.
 
     Args:
         image: noisy ``(C, H, W)`` or ``(B, C, H, W)``, pixel range 1, not clipped.
         sigma: noise in units of the pixel range: a number, one an image, or a map ``(H, W)``, whose
-            value at the centre of a window counts; None estimates it. With ``eps`` only its zeros
-            count.
+            value at the centre of a window counts, and where it is 0 the pixel stays; None
+            estimates it. With ``eps`` only its zeros count.
         guide: of the image's height and width and any channels; None is the image itself.
         radius: r in pixels.
         eps: the penalty, a variance; None is ``4 sigma^2``.
@@ -70,7 +71,7 @@ def guided(
         a if not e.any() else _one(a, g, e.expand(1, *a.shape[1:]), r)
         for a, g, e in zip(p, guide_of(guide, p), penalty, strict=True)
     ]
-    return like(torch.stack(out), image)
+    return like(kept(torch.stack(out), p, level), image)
 
 
 def _one(p: Tensor, guide: Tensor, eps: Tensor, r: int) -> Tensor:
@@ -109,14 +110,15 @@ def box_sums(x: Tensor, r: int) -> Tensor:
 
 
 def _solved(matrix: list[list[Tensor]], right: list[Tensor]) -> list[Tensor]:
-    """Solve at every pixel a symmetric system of a few unknowns, by elimination."""
+    """Solve at every pixel a symmetric system of a few unknowns, by eliminating its upper half."""
     rows, right = [list(row) for row in matrix], list(right)
     size = len(rows)
     for k in range(size):
         pivot = rows[k][k].clamp(min=TINY)
         for i in range(k + 1, size):
-            ratio = rows[i][k] / pivot
-            rows[i] = [rows[i][j] - ratio * rows[k][j] if j > k else ratio for j in range(size)]
+            ratio = rows[k][i] / pivot
+            for j in range(i, size):
+                rows[i][j] = rows[i][j] - ratio * rows[k][j]
             right[i] = right[i] - ratio * right[k]
     for k in reversed(range(size)):
         for j in range(k + 1, size):

@@ -46,8 +46,15 @@ def like(result: Tensor, image: Tensor) -> Tensor:
     return (result if image.ndim == 4 else result[0]).to(image.device)
 
 
+def kept(result: Tensor, image: Tensor, sigma: Tensor) -> Tensor:
+    """Return ``result`` ``(B, C, H, W)``, but the pixels of ``image`` where there is no noise."""
+    return torch.where(sigma > 0, result.to(image.device), image)
+
+
 def sigma_of(sigma: float | Tensor | None, image: Tensor) -> Tensor:
     """Return the noise level of a batch ``(B, C, H, W)`` as ``(B, 1, 1, 1)`` or ``(B, 1, H, W)``.
+
+    It carries no gradient.
 
     Args:
         sigma: standard deviation in units of the pixel range, one number, one an image ``(B,)``,
@@ -55,14 +62,19 @@ def sigma_of(sigma: float | Tensor | None, image: Tensor) -> Tensor:
         image: the noisy batch.
 
     Raises:
-        InputError: negative, NaN, above 1, or of a shape that does not fit.
+        InputError: negative, NaN, above 1 (or estimated so), or of a shape that does not fit.
     """
     from ._noise import estimate_sigma
 
     b, _, h, w = image.shape
-    level = estimate_sigma(image) if sigma is None else torch.as_tensor(sigma)
+    level = estimate_sigma(image) if sigma is None else torch.as_tensor(sigma).detach()
     level = check.finite(level.float().to(image.device), "sigma")
     low, high = float(level.min()), float(level.max())
+    if sigma is None and high > 1:
+        raise InputError(
+            f"the noise of the image was estimated as {high:.3g}, and the pixel range is [0, 1]; "
+            "divide the image, or pass sigma"
+        )
     if low < 0 or high > 1:
         raise InputError(
             f"sigma must be in [0, 1] (units of the pixel range), got {low if low < 0 else high:g}"

@@ -35,7 +35,8 @@ def impulse(
     times, every patch that holds one is matched with 4 others of the current guess, hit pixels
     counting nothing in the distance, and hit pixels become the mean of what the matches have in
     their place, with weight ``exp(-d / (0.08^2 n))`` (d the distance over n sound values), a tenth
-    of it where the match was itself hit. All other pixels are returned bit by bit.
+    of it where the match was itself hit. All other pixels are returned as they are, in
+    float32.
 
     Args:
         image: ``(C, H, W)`` or ``(B, C, H, W)``, pixel range 1.

@@ -1,10 +1,12 @@
-"""Numba behind one door: compiled once, kept on the disk, one call at a time.
+"""Numba behind one door: compiled once, kept on the disk.
 
 Kernels lie in files ``_<name>_kernels.py``, which import numba and are imported by functions when
 they are first called. A kernel takes float32 C-contiguous arrays, int32 indices and plain scalars,
-so that it is compiled once; that it is, the logger ``gouache.patches`` is told. Threads write to
-disjoint places, or to a number of strips that does not depend on how many threads there are: the
-bytes of a result are the same for any number.
+so that it is compiled once; that it is, the logger ``gouache.patches`` is told. Kernels with
+``prange`` run one at a time, in :func:`session`, and not in a process forked from one that has run
+them; all others run through :func:`spread`, side by side. Threads write to disjoint places, or to
+a number of strips that does not depend on how many threads there are: the bytes of a result are the
+same for any number.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from gouache import check
 from gouache.registry import method
 
-from ._image import batched, like, mirrored, sigma_of
+from ._image import batched, kept, like, mirrored, sigma_of
 
 Array: TypeAlias = NDArray[np.float32]
 DECAY = 3.5  # the default of h is this over the root of the values in a patch
@@ -46,12 +46,14 @@ def nlmeans(
     ``u(q)`` under ``w(p, q)``, itself with weight 1 (``aggregate="pixel"``). With
     ``aggregate="patch"`` whole patches are averaged, and a pixel is the mean over all patches that
     it lies in. ``t = 2 sigma^2 (1 + slack sqrt(2 / n))``, n being the values in a patch: what d2 is
-    between patches that differ by their noise alone, and ``slack`` standard deviations more.
+    between patches that differ by their noise alone, and ``slack`` standard deviations more. The
+    result has a gradient for the image.
 
     Args:
         image: noisy ``(C, H, W)`` or ``(B, C, H, W)``, pixel range 1, not clipped.
         sigma: noise in units of the pixel range: a number, one an image, or a map ``(H, W)`` (the
-            variances of the two pixels are averaged); None estimates it.
+            variances of the two pixels are averaged, and where it is 0 the pixel stays); None
+            estimates it.
         patch: side of a patch, odd; None and the next two: by the noise level.
         window: side of the search window, odd.
         h: decay of the weights in sigmas.
@@ -79,10 +81,10 @@ def nlmeans(
     given = (odd(patch, "patch"), odd(window, "window"), h)
     check.between(1.0 if h is None else h, "h", 1e-6)
     check.between(slack, "slack", 0)
-    pairs = zip(u, sigma_of(sigma, u), strict=True)
-    whole = aggregate == "patch"
+    level, whole = sigma_of(sigma, u), aggregate == "patch"
+    pairs = zip(u, level, strict=True)
     out = [_filtered(job_of(a, s, given, whole, slack)) if s.any() else a for a, s in pairs]
-    return like(torch.stack(out), image)
+    return like(kept(torch.stack(out), u, level), image)
 
 
 def _filtered(job: Job) -> Tensor:
@@ -106,7 +108,8 @@ def job_of(
     noise2 = (sigma[0] ** 2).expand(u.shape[-2:]).contiguous()
     forgiven = noise2 * (1 + slack * math.sqrt(2 / values))
     h = DECAY / math.sqrt(values) if h is None else h
-    return Job(mirrored(u, patch // 2), noise2, forgiven, patch // 2, window // 2, h, whole)
+    half = min(window // 2, max(u.shape[-2:]) - 1)
+    return Job(mirrored(u, patch // 2), noise2, forgiven, patch // 2, half, h, whole)
 
 
 def odd(side: int | None, name: str) -> int | None:

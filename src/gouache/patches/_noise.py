@@ -55,7 +55,7 @@ def estimate_sigma(image: Tensor) -> Tensor:
         >>> bool((patches.estimate_sigma(clean + 0.1 * noise) - 0.1).abs() < 0.01)
         True
     """
-    found = [blocks_of(picture) for picture in batched(image.detach()).cpu()]
+    found = [blocks_of(picture) for picture in batched(image).detach().cpu()]
     levels = [0.0 if blocks is None else level_of(blocks).value for blocks in found]
     return torch.tensor(levels, device=image.device).sqrt()
 

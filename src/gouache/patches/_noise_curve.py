@@ -53,7 +53,7 @@ class NoiseCurve:
         Brightness is the mean over channels under a Gaussian of 1.5 pixels, so that the map does
         not follow the noise; it is the root of the channels' mean variance.
         """
-        u = batched(image.detach()).mean(1, keepdim=True)
+        u = batched(image).detach().mean(1, keepdim=True)
         return self.variance(torch.stack([smoothed(x, WIDTH) for x in u])).sqrt()
 
 
@@ -86,7 +86,7 @@ def noise_curve(image: Tensor) -> NoiseCurve:
         >>> bool((patches.noise_curve(counts / 50).b - 1 / 50).abs() < 0.2 / 50)
         True
     """
-    found = [_one(blocks_of(picture)) for picture in batched(image.detach()).cpu()]
+    found = [_one(blocks_of(picture)) for picture in batched(image).detach().cpu()]
     a, b = torch.tensor(found, device=image.device).T
     return NoiseCurve(a, b)
 

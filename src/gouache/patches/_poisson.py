@@ -18,7 +18,7 @@ from gouache.check import InputError
 
 from ._denoiser import FilterDenoiser
 from ._image import MOST, batched, like
-from ._noise_curve import noise_curve
+from ._noise_curve import NoiseCurve, noise_curve
 
 ROOT = math.sqrt(3 / 2)
 
@@ -141,14 +141,22 @@ def _given(x: Tensor, peak: float | None, read: float | None) -> list[tuple[floa
     """Return peak and read noise of each image."""
     if peak is not None:
         return [(_positive(peak), 0.0 if read is None else read)] * len(x)
-    curve = noise_curve(x.clamp(-MOST, MOST))
+    curve = _curve(x)
     if not bool((curve.b > 0).all()):
         raise InputError(
             "no noise that grows with the light was found, so that the peak is not known; "
-            "pass peak=, the counts at 1, or use a filter for Gaussian noise"
+            "pass the peak, the counts at 1, or use a filter for Gaussian noise"
         )
     roots = curve.a.sqrt().tolist() if read is None else [read] * len(x)
     return [(1 / b, s) for b, s in zip(curve.b.tolist(), roots, strict=True)]
+
+
+def _curve(x: Tensor) -> NoiseCurve:
+    """Return the noise of images ``(B, C, H, W)`` of any range."""
+    most = x.detach().flatten(1).abs().amax(1) / MOST
+    c = (most * (1 + 1e-6)).clamp(min=1)
+    curve = noise_curve(x / c.view(-1, 1, 1, 1))
+    return NoiseCurve(c**2 * curve.a, c * curve.b)
 
 
 def _counts(image: Tensor) -> Tensor:
