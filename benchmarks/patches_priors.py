@@ -18,6 +18,7 @@ import json
 import platform
 import time
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -25,25 +26,43 @@ import torch
 from patches import LEVELS, NAMES, Array, noisy, photograph, psnr
 
 from gouache import data, patches, pretrained, random, recipes, registry
+from gouache.data import _photos, _textures
 from gouache.recipes import _epll_prior
 
 SEED = 0
+# The recipe without the eleven photographs, and how it goes on with all but one.
+BASE = {"components": 200, "each": 20_000, "passes": 10}
+AGAIN = {"each": 12_000, "passes": 5}
+# Terms of the photographs that are in no data set of gouache's.
+TERMS = {
+    "camera": "Lav Varshney, CC0",
+    "coins": "Brooklyn Museum, no known copyright restrictions",
+    "page": "scikit-image, BSD-3-Clause",
+    "moon": "scikit-image, BSD-3-Clause",
+    "text": "Wikipedia, public domain",
+}
 OUT = registry.ROOT / "weights" / "epll-prior"
 
 
 def base(cache: Path) -> patches.PatchPrior:
     """Return the prior of the photographs that are none of the eleven."""
-    return kept(cache / "none-of-the-eleven", lambda: recipes.epll_prior(NAMES, rng=draws()))
+    name = f"none-of-the-eleven-{signature(BASE)}"
+    return kept(cache / name, lambda: recipes.epll_prior(NAMES, **BASE, rng=draws()))
 
 
 def without(name: str, cache: Path) -> patches.PatchPrior:
     """Return the prior fitted without one photograph."""
 
     def fit() -> patches.PatchPrior:
-        start = base(cache)
-        return recipes.epll_prior((name,), each=12_000, passes=5, start=start, rng=draws())
+        return recipes.epll_prior((name,), **AGAIN, start=base(cache), rng=draws())
 
-    return kept(cache / f"without-{name}", fit)
+    return kept(cache / f"without-{name}-{signature(BASE)}-{signature(AGAIN)}", fit)
+
+
+def signature(options: dict[str, int]) -> str:
+    """Return the numbers of the recipe, and its photographs, as a part of a folder's name."""
+    shown = hashlib.sha256(repr(sorted(_epll_prior.PHOTOGRAPHS.items())).encode()).hexdigest()
+    return "-".join([*map(str, options.values()), shown[:6]])
 
 
 def draws() -> torch.Generator:
@@ -139,16 +158,17 @@ def describe(prior: patches.PatchPrior, seconds: float) -> None:
         "(other patches of the same photographs)",
         f"FEPLL on `camera`, one of them, with noise of 25/255: {gain:.2f} dB",
     ]
+    threads = torch.get_num_threads()
     card = {
         "name": OUT.name,
         "title": "Gaussian mixture of grey 8x8 patches, the prior of `epll` and `fepll`",
         "recipe": "epll_prior",
-        "command": "python benchmarks/patches_priors.py --ship",
+        "command": f"python benchmarks/patches_priors.py --threads {threads} --ship",
         "data": "16 photographs bundled with scikit-image, scikit-learn and matplotlib",
-        "licence": "MIT (weights); of the photographs see gouache.data.photos and textures",
+        "licence": f"MIT (weights); {licences()}",
         "parameters": prior.weight.numel() + prior.covariance.numel(),
         "seconds": round(seconds),
-        "threads": torch.get_num_threads(),
+        "threads": threads,
         "figures": figures,
         "versions": {
             "gouache": importlib.metadata.version("gouache"),
@@ -159,6 +179,15 @@ def describe(prior: patches.PatchPrior, seconds: float) -> None:
     }
     (OUT / "card.json").write_text(json.dumps(card, indent=2) + "\n")
     print(OUT.name, f"{seconds:.0f} s", *figures, sep="\n  ")
+
+
+def licences() -> str:
+    """Return who made the photographs that the prior is fitted on, and their terms."""
+    shown = [*chain.from_iterable(_photos.PARTS.values()), *_textures.SHOWN]
+    terms = {photograph.path: photograph.licence for photograph in shown}
+    listed = _epll_prior.PHOTOGRAPHS.items()
+    found = {name: TERMS.get(name) or terms[path] for name, (_, path) in listed}
+    return "; ".join(f"{name}: {by}" for name, by in found.items())
 
 
 def main() -> None:

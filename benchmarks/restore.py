@@ -10,9 +10,9 @@ Enlarging 2 and 3 times: Pillow's bicubic reduction of the crop, without noise. 
 ``default_rng(0)``, not clipped. Every method is told the kernel and the noise. PSNR is counted 16
 pixels inside the border, for all methods.
 
-The parameters of ``hqs`` are those published; the weight of ``epll`` was chosen on other
-photographs (rocket, motorcycle, china, officer, flower), and its prior is fitted anew without the
-nine of the table, which takes minutes. Of scikit-image the best of a few parameters was taken for
+The parameters of ``hqs`` are those published for deblurring; the weight of ``epll`` was chosen on
+other photographs (rocket, motorcycle, china, officer, flower), and its prior is fitted anew without
+the nine of the table, which takes minutes. Of scikit-image the best of a few parameters was taken for
 each task, on the photographs of the table themselves, and it works on the observation extended by
 32 mirrored pixels, since it takes images for periodic. Seconds are the mean over the photographs,
 one call each.

@@ -52,7 +52,7 @@ def epll_prior(
     quarter of them at half the size; every patch is turned or mirrored at random. Batches of
     32,768 patches.
 
-    Command: ``python benchmarks/patches_priors.py --ship``; minutes on two cores.
+    Command: ``python benchmarks/patches_priors.py --threads 1 --ship``; minutes on one core.
     To expect: the figures on the card of the weights ``epll-prior``.
 
     Args:
