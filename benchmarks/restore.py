@@ -12,10 +12,10 @@ pixels inside the border, for all methods.
 
 The parameters of ``hqs`` are those published for deblurring; the weight of ``epll`` was chosen on
 other photographs (rocket, motorcycle, china, officer, flower), and its prior is fitted anew without
-the nine of the table, which takes minutes. Of scikit-image the best of a few parameters was taken for
-each task, on the photographs of the table themselves, and it works on the observation extended by
-32 mirrored pixels, since it takes images for periodic. Seconds are the mean over the photographs,
-one call each.
+the nine of the table, which takes minutes. Of scikit-image the best of a few parameters was taken
+for each task, on the photographs of the table themselves, and it works on the observation extended
+by 32 mirrored pixels, since it takes images for periodic. Seconds are the mean over the
+photographs, one call each.
 """
 
 from __future__ import annotations
