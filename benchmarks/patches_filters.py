@@ -221,7 +221,10 @@ def by_opencv(y: Array, sigma: float) -> Array:
 
 
 def by_skimage_bilateral(y: Array, sigma: float) -> Array:
-    """Filter by scikit-image's bilateral filter with our parameters."""
+    """Filter by scikit-image's bilateral filter with our parameters.
+
+    Its table of distances lies half a pixel off in windows of an odd side.
+    """
     from skimage.restoration import denoise_bilateral
 
     return denoise_bilateral(y.clip(0), win_size=11, sigma_color=2.5 * sigma, sigma_spatial=1.5)

@@ -83,7 +83,7 @@ def first_use(method: str, size: int, runs: int) -> None:
         best = min(found)
         print(
             f"  {name}: {best.wall:.2f} s (under {limit}: {best.wall < limit}), "
-            f"{min(run.busy for run in found):.2f} s of processor; "
+            f"{best.busy:.2f} s of processor; "
             f"said to compile: {sorted({run.told for run in found})}"
         )
 

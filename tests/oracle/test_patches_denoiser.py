@@ -86,6 +86,16 @@ def test_type_and_gradient_come_back():
     assert torch.isfinite(y.grad).all()
 
 
+@pytest.mark.parametrize("method", ["bm3d", "nlmeans", "bilateral"])
+def test_a_noise_level_carries_no_gradient(method):
+    y, sigma = noisy(0.1), torch.tensor(0.1, requires_grad=True)
+    expected = FilterDenoiser(method)(y, 0.1)
+    assert torch.equal(FilterDenoiser(method)(y, sigma), expected)
+    found = FilterDenoiser(method)(2 * y.requires_grad_(), 20 * sigma)
+    assert found.shape == y.shape
+    assert found.requires_grad == (method != "bm3d")
+
+
 def test_sampler_follows_the_closed_form_of_a_linear_filter():
     """With D(y) = k y a step of DDIM multiplies y by k + (1 - k) s'/s."""
     levels = [20.0, 7.0, 1.5, 0.4, 0.1]

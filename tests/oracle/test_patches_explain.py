@@ -7,7 +7,7 @@ from skimage import data
 
 from gouache import patches, registry
 from gouache.check import InputError
-from gouache.patches import _bm3d
+from gouache.patches import _bm3d, _explain_draw
 from gouache.random import generator
 
 METHODS = [entry.name.removeprefix("explain_") for entry in registry.entries("explain")]
@@ -46,6 +46,15 @@ def test_the_first_step_of_bm3d_is_explained_too(sigma):
     after = patches.bm3d(image, sigma, steps=1)[0, 20, 20]
     assert float((found.weights * image[0]).sum()) == pytest.approx(float(after), abs=1e-5)
     assert 0 < found.kept < 0.5
+
+
+def test_a_stack_of_bm3d_counts_the_noise_of_all_its_blocks():
+    image, level = noisy(), torch.full((40, 48), 0.1)
+    level[15:31, 20:36] = 0
+    for at in ((18, 21), (38, 12)):
+        found = patches.explain_bm3d(image, level, at=at)
+        filtered = patches.bm3d(image, level)[:, at[1], at[0]]
+        torch.testing.assert_close(found.after, filtered, atol=2e-5, rtol=0)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -133,6 +142,15 @@ def test_haar_of_the_explanation_is_that_of_the_kernel():
     kernels.spectrum(image, 0, places, places, 8, eye, np.float32(1), np.float32(0), both)
     blocks = np.stack([image[0, 0, k : k + 8, k : k + 8].reshape(-1) for k in range(8)])
     np.testing.assert_allclose(both[0, :8], H @ blocks, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(20, 6000), (6000, 20)])
+@pytest.mark.parametrize("share", [0.0, 0.31, 0.499, 1.0])
+def test_very_wide_and_tall_pictures_are_drawn(size, share):
+    image = torch.full((1, *size), 0.5)
+    at = tuple(int(share * (n - 1)) for n in reversed(size))
+    found = patches.explain_nlmeans(image, 0.1, at=at, window=3)
+    assert patches.draw(found, image).shape[2] == _explain_draw.WIDTH
 
 
 def test_a_picture_of_another_size_is_refused():

@@ -84,6 +84,13 @@ def test_more_neighbours_than_there_are_is_all_of_them():
     assert torch.equal(kept.to_dense(), whole.to_dense())
 
 
+def test_a_window_ends_with_the_image():
+    image = noisy((1, 6, 9))
+    sigma = torch.tensor(0.1, requires_grad=True)
+    whole, more = (nlmeans_graph(image, sigma, window=side) for side in (17, 100_001))
+    assert torch.equal(more.to_dense(), whole.to_dense())
+
+
 def test_without_noise_a_pixel_has_no_neighbour():
     assert torch.equal(nlmeans_graph(noisy((1, 4, 6)), 0.0).to_dense(), torch.eye(24))
 

@@ -88,6 +88,16 @@ def test_gradient_is_that_of_finite_differences():
         assert float(image.grad[0, y, x]) == pytest.approx(float(high - low) / 2 / step, abs=0.05)
 
 
+@pytest.mark.parametrize("aggregate", ["pixel", "patch"])
+def test_a_window_ends_with_the_image(aggregate):
+    u = torch.from_numpy(example(1, 7, 12)[0])
+    for image in (u, u.clone().requires_grad_()):
+        whole, more = (
+            nlmeans(image, 0.1, patch=3, window=side, aggregate=aggregate) for side in (23, 100_001)
+        )
+        assert torch.equal(more, whole)
+
+
 @pytest.mark.parametrize("name", ["patch", "window"])
 def test_even_sides_are_refused(name):
     with pytest.raises(InputError, match=f"{name} must be odd, got 4; pass 5"):

@@ -6,6 +6,7 @@ import torch
 from skimage import data
 
 from gouache import train
+from gouache.check import InputError
 from gouache.patches import estimate_sigma
 
 NAMES = ("camera", "astronaut", "chelsea", "coffee", "brick", "grass", "gravel", "coins", "page")
@@ -112,6 +113,12 @@ def test_constant_and_tiny_images_have_none():
     assert float(estimate_sigma(torch.full((1, 30, 30), 0.4))) == pytest.approx(0, abs=1e-7)
     assert float(estimate_sigma(torch.ones(1, 30, 30))) == 0
     assert float(estimate_sigma(torch.rand(1, 2, 9))) == 0
+
+
+@pytest.mark.parametrize("what", [np.zeros((1, 8, 8)), [[[0.1]]], None])
+def test_what_is_no_tensor_is_told_so(what):
+    with pytest.raises(InputError, match="image must be a torch tensor"):
+        estimate_sigma(what)
 
 
 @pytest.mark.parametrize("side", [3, 4, 6, 9, 20])

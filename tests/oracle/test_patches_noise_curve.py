@@ -8,6 +8,7 @@ import torch
 from skimage import data
 
 from gouache import registry
+from gouache.check import InputError
 from gouache.patches import NoiseCurve, estimate_sigma_map, nlmeans, noise_curve
 from gouache.patches._noise import Level
 from gouache.patches._noise_curve import _fit
@@ -34,7 +35,8 @@ def counts(clean, peak, seed=0):
 @pytest.mark.parametrize("read", [0.0, 0.02])
 def test_curve_of_photons_and_read_noise(peak, read):
     clean = drawn()
-    curve = noise_curve(counts(clean, peak) + read * torch.randn(clean.shape))
+    more = torch.randn(clean.shape, generator=generator(1))
+    curve = noise_curve(counts(clean, peak) + read * more)
     u = torch.tensor([0.1, 0.4, 0.8]).view(1, 1, 1, 3)
     found, true = curve.variance(u).flatten().sqrt(), (read**2 + u.flatten() / peak).sqrt()
     torch.testing.assert_close(found, true, rtol=0.08, atol=0)
@@ -132,6 +134,14 @@ def test_constant_and_tiny_images_have_no_noise():
         curve = noise_curve(image)
         assert float(curve.a) == pytest.approx(0, abs=1e-12)
         assert float(curve.b) == 0
+
+
+@pytest.mark.parametrize("what", [np.zeros((1, 8, 8)), [[[0.1]]], None])
+def test_what_is_no_tensor_is_told_so(what):
+    curve = NoiseCurve(torch.zeros(1), torch.ones(1))
+    for run in (noise_curve, estimate_sigma_map, curve.sigma):
+        with pytest.raises(InputError, match="image must be a torch tensor"):
+            run(what)
 
 
 def test_sigma_of_a_curve_is_its_root_at_the_brightness():

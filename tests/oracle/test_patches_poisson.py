@@ -7,7 +7,7 @@ from scipy import stats
 from skimage import data
 
 from gouache.check import InputError
-from gouache.patches import anscombe, anscombe_inverse, bm3d, poisson
+from gouache.patches import _poisson, anscombe, anscombe_inverse, bm3d, poisson
 from gouache.random import generator
 
 
@@ -77,6 +77,17 @@ def test_it_beats_a_filter_that_takes_the_noise_for_even(peak):
 def test_without_a_peak_it_is_found(peak):
     noisy = counts(drawn(), peak)
     assert psnr(poisson(noisy), drawn()) > psnr(poisson(noisy, peak), drawn()) - 0.5
+
+
+@pytest.mark.parametrize("peak", [2.0, 10.0, 50.0])
+def test_noise_of_images_far_above_the_range_is_found(peak):
+    u = torch.linspace(0.5, 6, 256).expand(2, 1, 256, 256) * torch.tensor([1, 0.1]).view(2, 1, 1, 1)
+    noisy = counts(u, peak)
+    found = _poisson._curve(noisy)
+    assert found.b.tolist() == pytest.approx([1 / peak] * 2, rel=0.25)
+    assert torch.equal(_poisson._curve(noisy[1:]).b, found.b[1:])
+    variance = found.variance(torch.full((2, 1, 1, 1), 3.0)).flatten().tolist()
+    assert variance == pytest.approx([3 / peak] * 2, rel=0.15)
 
 
 def test_read_noise_is_part_of_it():

@@ -46,7 +46,8 @@ class _Teller(event.Listener):
     def on_end(self, event: Any) -> None: ...
 
 
-event.register("numba:compile", _Teller())
+TELLER = _Teller()
+event.register("numba:compile", TELLER)
 
 
 def kernel(
