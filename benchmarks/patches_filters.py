@@ -223,7 +223,8 @@ def by_opencv(y: Array, sigma: float) -> Array:
 def by_skimage_bilateral(y: Array, sigma: float) -> Array:
     """Filter by scikit-image's bilateral filter with our parameters.
 
-    Its table of distances lies half a pixel off in windows of an odd side.
+    Its table of spatial weights has one row and column too many for a window of an odd side, and
+    is misaligned with it.
     """
     from skimage.restoration import denoise_bilateral
 
