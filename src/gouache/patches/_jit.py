@@ -12,6 +12,7 @@ same for any number.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import threading
 from collections import deque
@@ -23,6 +24,7 @@ import numba
 import torch
 from numba.core import event
 from numba.core.caching import NullCache
+from numba.np import linalg
 
 T = TypeVar("T")
 LOG = logging.getLogger("gouache.patches")
@@ -48,6 +50,22 @@ class _Teller(event.Listener):
 
 TELLER = _Teller()
 event.register("numba:compile", TELLER)
+
+
+def _without_scipy() -> None:
+    """Load numba's array functions without scipy.linalg, a third of a second.
+
+    They import it to learn whether there is a BLAS for products of matrices in kernels; ours have
+    none, and a kernel that has one imports it itself.
+    """
+    check, linalg.ensure_blas = linalg.ensure_blas, lambda: None
+    try:
+        importlib.import_module("numba.np.arraymath")
+    finally:
+        linalg.ensure_blas = check
+
+
+_without_scipy()
 
 
 def kernel(
