@@ -25,46 +25,62 @@ JITTER = 0.7  # of the logarithm of a component's width, when bins are given out
 Hashes: TypeAlias = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]
 
 
-@dataclass(frozen=True)
-class Components:
-    """The main components of the source's patches.
-
-    Attributes:
-        filters: ``(m, D)``, a patch's values being in order of rows, columns, channels.
-        mean: of each over the source ``(m,)``.
-        spread: its standard deviation ``(m,)``.
-    """
-
-    filters: NDArray[np.float32]
-    mean: NDArray[np.float64]
-    spread: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Bins:
-    """How components become keys.
-
-    Attributes:
-        filters: those that are used ``(m, D)``.
-        offset: where the first bin begins ``(m,)``.
-        scale: bins a unit ``(m,)``.
-        bits: of each component's number ``(m,)``.
-    """
-
-    filters: NDArray[np.float32]
-    offset: NDArray[np.float32]
-    scale: NDArray[np.float32]
-    bits: NDArray[np.int64]
-
-
 def unhashed() -> Hashes:
     """Return no keys."""
     none = np.empty(0, np.int32)
     return none, none, none
 
 
-def components(asked: Problem) -> Components:
-    """Return the main components of some 4096 of the source's patches, on a grid."""
+@dataclass(frozen=True)
+class Codes:
+    """The main components of all patches, each in 256 levels over four deviations.
+
+    Attributes:
+        query: ``(h w, m)``.
+        source: ``(h' w', m)``; the query's in a self-match.
+        spread: deviation of each component over the source ``(m,)``.
+    """
+
+    query: NDArray[np.uint8]
+    source: NDArray[np.uint8]
+    spread: NDArray[np.float64]
+
+
+def codes(asked: Problem, task: tuple) -> Codes:
+    """Return the components of the query's and of the source's patches."""
+    filters, mean, spread = _components(asked)
+    scale = (256 / (4 * spread + 1e-12)).astype(np.float32)
+    levels = (filters, (mean - 2 * spread).astype(np.float32), scale)
+    query = _coded(task[0], asked.shape, asked, levels)
+    same = task[1] is task[0]
+    source = query if same else _coded(task[1], asked.source_shape, asked, levels)
+    return Codes(query, source, spread)
+
+
+def hashes_of(found: Codes, allowed: NDArray[np.bool_], seed: int) -> Hashes:
+    """Return the keys of the query's places, and ``starts`` and ``order`` of the source's.
+
+    The places of key c are ``order[starts[c] : starts[c + 1]]``.
+    """
+    from . import _match_kernels as kernels
+
+    start, bits = _bins(found, random.generator(seed))
+    key, other = (np.empty(len(code), np.int32) for code in (found.query, found.source))
+    kernels.keys(found.query, start, bits, key)
+    if found.source is found.query:
+        other = key
+    else:
+        kernels.keys(found.source, start, bits, other)
+    starts = np.zeros(2 ** int(bits.sum()) + 2, np.int32)
+    order = np.empty(len(other), np.int32)
+    kernels.buckets(other, allowed, starts, order)
+    return key, starts, order
+
+
+def _components(
+    asked: Problem,
+) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the main components of some 4096 of the source's patches, their means and spreads."""
     p, (high, wide) = asked.patch, asked.source_shape
     step = max(1, int((high * wide / SAMPLE) ** 0.5))
     view = asked.source.unfold(1, p, step).unfold(2, p, step)
@@ -73,48 +89,27 @@ def components(asked: Problem) -> Components:
     basis = torch.linalg.eigh(around.T @ around).eigenvectors.flip(1)
     filters = basis[:, :COMPONENTS].T.float().contiguous()
     seen = some @ filters.T.double()
-    return Components(filters.numpy(), seen.mean(0).numpy(), seen.std(0, correction=0).numpy())
+    return filters.numpy(), seen.mean(0).numpy(), seen.std(0, correction=0).numpy()
 
 
-def hashes_of(asked: Problem, task: tuple, parts: Components, seed: int) -> Hashes:
-    """Return the keys of the query's places, and ``starts`` and ``order`` of the source's.
-
-    The places of key c are ``order[starts[c] : starts[c + 1]]``.
-    """
-    from . import _match_kernels as kernels
-
-    high, wide = asked.source_shape
-    bins = _bins(parts, int(np.log2(max(1, high * wide / PER_KEY))), random.generator(seed))
-    key = _keys(task[0], asked.shape, asked, bins)
-    other = key if task[1] is task[0] else _keys(task[1], asked.source_shape, asked, bins)
-    starts = np.zeros(2 ** int(bins.bits.sum()) + 2, np.int32)
-    order = np.empty(len(other), np.int32)
-    kernels.buckets(other, task[5], starts, order)
-    return key, starts, order
-
-
-def _keys(
-    image: NDArray[np.float32], shape: tuple[int, int], asked: Problem, bins: Bins
-) -> NDArray[np.int32]:
+def _coded(
+    image: NDArray[np.float32], shape: tuple[int, int], asked: Problem, levels: tuple
+) -> NDArray[np.uint8]:
     from . import _match_kernels as kernels
     from ._jit import spread
 
-    out = np.empty(shape[0] * shape[1], np.int32)
-    parts = (bins.filters, bins.offset, bins.scale, bins.bits)
+    out = np.empty((shape[0] * shape[1], len(levels[0])), np.uint8)
     head = (image, shape, asked.patch, len(asked.query))
-    deque(spread(lambda s: kernels.keys(s, *head, *parts, out), -(-shape[0] // kernels.BAND)), 0)
+    bands = -(-shape[0] // kernels.BAND)
+    deque(spread(lambda band: kernels.codes(band, *head, *levels, out), bands), 0)
     return out
 
 
-def _bins(parts: Components, bits_in_all: int, rng: torch.Generator) -> Bins:
-    """Halve the bins of the widest component again and again; they span four deviations."""
-    chance = torch.rand(2, len(parts.spread), generator=rng, dtype=torch.float64).numpy()
-    width, bits = parts.spread * np.exp(JITTER * (2 * chance[0] - 1)), np.zeros(len(chance[0]), int)
-    for _ in range(bits_in_all):
-        bits[np.argmax(width / 2.0**bits)] += 1
-    scale = 2.0**bits / (4 * parts.spread + 1e-12)
-    offset = parts.mean - 2 * parts.spread - chance[1] / scale
-    used = bits > 0
-    rows = np.ascontiguousarray(parts.filters[used])
-    low, many = offset[used].astype(np.float32), scale[used].astype(np.float32)
-    return Bins(rows, low, many, bits[used].astype(np.int64))
+def _bins(found: Codes, rng: torch.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Halve the bins of the widest component again and again; let them begin at random."""
+    m = len(found.spread)
+    chance = torch.rand(2, m, generator=rng, dtype=torch.float64).numpy()
+    width, bits = found.spread * np.exp(JITTER * (2 * chance[0] - 1)), np.zeros(m, np.int64)
+    for _ in range(min(8 * m, int(np.log2(max(1, len(found.source) / PER_KEY))))):
+        bits[np.argmax(np.where(bits < 8, width / 2.0**bits, -1))] += 1
+    return (chance[1] * 2.0 ** (8 - bits)).astype(np.int64), bits

@@ -106,8 +106,8 @@ def offer(task, y, x, v, u, place, far):
 
 
 @kernel()
-def keys(band, a, shape, p, channels, filters, offset, scale, bits, out):
-    """Set ``out (h w,)`` to a key of every patch: its components, each in equal bins, side by side.
+def codes(band, a, shape, p, channels, filters, offset, scale, out):
+    """Set ``out (h w, m)`` to the components of every patch, each in 256 levels.
 
     Args:
         band: of rows.
@@ -116,21 +116,35 @@ def keys(band, a, shape, p, channels, filters, offset, scale, bits, out):
         p: side of a patch.
         channels: C.
         filters: components ``(m, P P C)``.
-        offset: where the first bin of each begins ``(m,)``.
-        scale: bins a unit ``(m,)``.
-        bits: of each component ``(m,)``; bins beyond the ends count to them.
-        out: int32.
+        offset: where the first level of each begins ``(m,)``.
+        scale: levels a unit ``(m,)``; what is beyond the ends counts to them.
+        out: uint8.
     """
     height, width = shape
     for y in range(band * BAND, min(height, (band + 1) * BAND)):
         for x in range(width):
-            word = np.int64(0)
             for k in range(len(filters)):
                 total = dot(a, filters, y, x, p, channels, width + p - 1, k)
-                most = (np.int64(1) << bits[k]) - 1
-                at = np.int64(max(np.float32(0), (total - offset[k]) * scale[k]))
-                word = word << bits[k] | min(most, at)
-            out[y * width + x] = word
+                level = max(np.float32(0), (total - offset[k]) * scale[k])
+                out[y * width + x, k] = np.uint8(min(np.float32(255), level))
+
+
+@kernel()
+def keys(code, start, bits, out):
+    """Set ``out (n,)`` to a key of every patch: its components in bins, their numbers side by side.
+
+    Args:
+        code: levels of the components ``(n, m)`` uint8.
+        start: levels by which the bins of each begin early ``(m,)``.
+        bits: of each bin's number ``(m,)``.
+        out: int32.
+    """
+    for i in range(len(out)):
+        word = np.int64(0)
+        for k in range(len(bits)):
+            at = (np.int64(code[i, k]) + start[k]) >> (8 - bits[k])
+            word = word << bits[k] | min((np.int64(1) << bits[k]) - 1, at)
+        out[i] = word
 
 
 @kernel(inline=True, reassociate=True)

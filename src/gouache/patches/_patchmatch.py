@@ -116,20 +116,20 @@ def _start(start: Field | None, asked: Problem) -> Tensor:
 def _kernels(asked: Problem, start: Tensor, iterations: int, seed: int) -> Field:
     """Search by the compiled kernels."""
     from . import _match_kernels as kernels
-    from ._match_hash import components, hashes_of, unhashed
+    from ._match_hash import codes, hashes_of, unhashed
 
     task, looked = _task(asked), _flat(asked.looked, np.bool_)
     listed = np.flatnonzero(task[5]).astype(np.int32)
     place, far = start.numpy(), np.full(start.shape, np.inf, np.float32)
     bands = range(-(-asked.shape[0] // kernels.BAND))
     _each(bands, kernels.begin, task, looked, listed, seed, place, far)
-    parts = None if len(task[4]) else components(asked)
+    coded = None if len(task[4]) else codes(asked, task)
     for number in range(1, iterations + 1):
         key = random.derive(seed, number)
-        hashes = unhashed() if parts is None else hashes_of(asked, task, parts, key)
+        hashes = unhashed() if coded is None else hashes_of(coded, task[5], key)
         for some in (bands[::2], bands[1::2]):
             _each(some, kernels.sweep, task, looked, hashes, seed, number, place, far)
-    del task
+    del task, coded
     return _field(torch.from_numpy(place), torch.from_numpy(far), asked)
 
 
