@@ -141,7 +141,7 @@ def main() -> None:
         return
     for name, (query, source) in pairs().items():
         print(f"{name}: mean distance over the exact one's; {arguments.threads} threads")
-        compare(query, source, (2, 5, 8, 12, 20))
+        compare(query, source, (2, 5, 12, 20))
     for megapixels in (0.75, 3.0, 12.0):
         if megapixels <= arguments.most:
             words = [__file__, "--threads", str(arguments.threads), "--scale", str(megapixels)]
