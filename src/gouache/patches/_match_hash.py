@@ -20,7 +20,7 @@ from gouache import random
 
 from ._match import Problem
 
-COMPONENTS, SAMPLE, PER_KEY = 6, 4096, 16
+COMPONENTS, SAMPLE, PER_KEY = 5, 4096, 16
 JITTER = 0.7  # of the logarithm of a component's width, when bins are given out
 Hashes: TypeAlias = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]
 
@@ -65,15 +65,16 @@ def hashes_of(found: Codes, allowed: NDArray[np.bool_], seed: int) -> Hashes:
     from . import _match_kernels as kernels
 
     start, bits = _bins(found, random.generator(seed))
-    key, other = (np.empty(len(code), np.int32) for code in (found.query, found.source))
-    kernels.keys(found.query, start, bits, key)
-    if found.source is found.query:
-        other = key
-    else:
-        kernels.keys(found.source, start, bits, other)
+    other = np.empty(len(found.source), np.int32)
+    kernels.keys(found.source, start, bits, other)
     starts = np.zeros(2 ** int(bits.sum()) + 2, np.int32)
     order = np.empty(len(other), np.int32)
     kernels.buckets(other, allowed, starts, order)
+    if found.source is found.query:
+        return other, starts, order
+    del other  # memory is bounded by what large images need here
+    key = np.empty(len(found.query), np.int32)
+    kernels.keys(found.query, start, bits, key)
     return key, starts, order
 
 

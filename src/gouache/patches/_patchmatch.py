@@ -126,6 +126,7 @@ def _kernels(asked: Problem, start: Tensor, iterations: int, seed: int) -> Field
     coded = None if len(task[4]) else codes(asked, task)
     for number in range(1, iterations + 1):
         key = random.derive(seed, number)
+        hashes = None  # the last sweep's are gone before this one's are made
         hashes = unhashed() if coded is None else hashes_of(coded, task[5], key)
         for some in (bands[::2], bands[1::2]):
             _each(some, kernels.sweep, task, looked, hashes, seed, number, place, far)
