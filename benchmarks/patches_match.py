@@ -5,8 +5,8 @@
 Patches of 7 x 7 in RGB. Five pairs of 260 x 385 pixels: both views of a motorcycle; and of four
 photographs the left half, matched in the right one. Error: mean distance over the exact one's. The
 peer: scikit-learn's PCA to 24 components, fitted to the source's patches, and SciPy's cKDTree with
-eps 1, on as many threads. PatchMatch runs from the seeds 0 to 4, the error being their mean and the
-largest, the time the median; the others run once.
+eps 1 and 3, on as many threads. PatchMatch runs from the seeds 0 to 4, the error being their mean
+and the largest, the time the median; the others run once.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -55,7 +56,7 @@ def timed(run: Callable[[], T]) -> tuple[T, float]:
     return found, time.perf_counter() - start
 
 
-def peer(query: Tensor, source: Tensor) -> float:
+def peer(query: Tensor, source: Tensor, slack: float) -> float:
     """Return the mean distance of what PCA-24 and cKDTree find."""
     from scipy.spatial import cKDTree  # pyright: ignore[reportAttributeAccessIssue]
     from sklearn.decomposition import PCA
@@ -65,7 +66,7 @@ def peer(query: Tensor, source: Tensor) -> float:
     )
     pca = PCA(24, svd_solver="covariance_eigh").fit(b)
     tree = cKDTree(pca.transform(b))
-    _, found = tree.query(pca.transform(a), eps=1, workers=torch.get_num_threads())
+    _, found = tree.query(pca.transform(a), eps=slack, workers=torch.get_num_threads())
     return float(((a - b[found]) ** 2).sum(1).mean())
 
 
@@ -83,8 +84,9 @@ def compare(query: Tensor, source: Tensor, sweeps: tuple[int, ...]) -> None:
     h, w = exact.distance.shape[1:]
     pace, mean = 2 * (h * w) ** 2 * 3 * PATCH**2 / seconds / 1e9, float(exact.distance.mean())
     show("brute force", [1.0], seconds, f"{pace:.0f} of {top:.0f} Gflop/s: {pace / top:.2f}")
-    error, seconds = timed(lambda: peer(query, source))
-    show("PCA-24, cKDTree", [error / mean], seconds)
+    for slack in (1, 3):
+        error, seconds = timed(lambda slack=slack: peer(query, source, slack))
+        show(f"PCA-24, cKDTree, eps {slack}", [error / mean], seconds)
     for n in sweeps:
         runs = [timed(lambda n=n, k=k: sought(query, source, n, k)) for k in range(5)]
         errors = [float(field.distance.mean()) / mean for field, _ in runs]
@@ -99,7 +101,18 @@ def sought(query: Tensor, source: Tensor, sweeps: int, seed: int) -> patches.Fie
 def show(name: str, errors: list[float], seconds: float, note: str = "") -> None:
     """Print a row."""
     mean, most = np.mean(errors), max(errors)
-    print(f"  {name:22s} {mean:.3f} (at most {most:.3f}) {seconds:8.2f} s  {note}", flush=True)
+    print(f"  {name:24s} {mean:.3f} (at most {most:.3f}) {seconds:8.2f} s  {note}", flush=True)
+
+
+def peak() -> int:
+    """Return the most memory that the process has held, in bytes.
+
+    Linux counts the parent's in ``ru_maxrss``.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        return 1024 * int(str(status.read_text()).partition("VmHWM:")[2].split()[0])
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def scale(pixels: float) -> None:
@@ -111,11 +124,11 @@ def scale(pixels: float) -> None:
     query = torch.nn.functional.interpolate(base[None], **size)[0].contiguous()
     source = query.flip(2).contiguous()
     patches.patchmatch(query[:, :40, :40], source[:, :40, :40], iterations=1)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak()
     _, seconds = timed(lambda: patches.patchmatch(query, source, iterations=2))
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    grown = peak() - before
     count = height * width
-    rates = f"{seconds / count * 1e6:.2f} us and {1024 * grown / count:.0f} bytes a pixel"
+    rates = f"{seconds / count * 1e6:.2f} us and {grown / count:.0f} bytes a pixel"
     print(f"{count / 1e6:6.2f} megapixels, 2 sweeps: {seconds:7.2f} s, {rates}", flush=True)
 
 
@@ -141,7 +154,7 @@ def main() -> None:
         return
     for name, (query, source) in pairs().items():
         print(f"{name}: mean distance over the exact one's; {arguments.threads} threads")
-        compare(query, source, (2, 5, 12, 20))
+        compare(query, source, (1, 2, 5, 12))
     for megapixels in (0.75, 3.0, 12.0):
         if megapixels <= arguments.most:
             words = [__file__, "--threads", str(arguments.threads), "--scale", str(megapixels)]

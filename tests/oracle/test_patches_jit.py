@@ -106,11 +106,26 @@ def test_lanes_round_as_single_floats_do():
     assert not out[1].any()
     assert not out[0, [0, 9, 10, 11]].any()
     assert [bool(mask >> k & 1) for k in range(8)] == (x < np.float32(0.5)).tolist()
-    expected = x[0]
-    for value in x[1:]:
-        expected = np.float32(expected + value)
-    assert total == expected
+    fours = x[:4] + x[4:]
+    twos = fours[:2] + fours[2:]
+    assert total == twos[0] + twos[1]
     assert mask >> 8 == 0
+
+
+def test_levels_between_bytes():
+    from numba import njit
+
+    @njit
+    def run(a, b, out):
+        _lanes.store(out, 0, _lanes.between16(a, (1, 0), b, (0, 0)))
+
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 256, (2, 16), np.uint8), rng.integers(0, 256, (1, 16), np.uint8)
+    a[1, :4], b[0, :4] = [0, 255, 7, 8], [255, 0, 7, 7]
+    out = np.zeros(16, np.float32)
+    run(a, b, out)
+    assert out[:4].tolist() == [254, 254, 0, 0]
+    np.testing.assert_array_equal(out, np.maximum(0, np.abs(a[1].astype(int) - b[0]) - 1))
 
 
 def test_bits_of_floats_are_ordered_as_they_are():

@@ -1,5 +1,8 @@
 """Nearest-neighbour fields against all distances in float64, and on photographs."""
 
+import itertools
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -8,7 +11,7 @@ from skimage import data, transform
 
 from gouache import patches
 from gouache.check import InputError
-from gouache.patches import _match, _patchmatch_tensors
+from gouache.patches import _match, _match_kernels, _match_tree, _patchmatch_tensors
 from gouache.random import generator
 
 
@@ -81,7 +84,98 @@ def test_patchmatch_is_near_the_exact_field_and_better_with_every_sweep():
     assert 1 <= found[-1] < 1.05
 
 
-def test_patchmatch_with_weights_has_no_keys_and_still_finds():
+@settings(max_examples=20, deadline=None)
+@given(
+    sides=st.tuples(*[st.integers(5, 24)] * 2),
+    patch=st.integers(1, 5),
+    channels=st.integers(1, 3),
+    scale=st.sampled_from([1e-3, 1.0, 300.0]),
+    seed=st.integers(0, 2**31),
+)
+def test_codes_never_claim_more_than_the_distance(sides, patch, channels, scale, seed):
+    rng = generator(seed)
+    image = scale * torch.rand(channels, *sides, generator=rng) ** 3
+    other = scale * torch.rand(channels, *sides[::-1], generator=rng)
+    asked = _match.problem(image, other, patch, 1, (None, None), None, None, None)
+    flat = [x.permute(1, 2, 0).flatten().contiguous().numpy() for x in (image, other)]
+    found = _match_tree.codes(asked, tuple(flat))
+    a, b = vectors(image, patch).flatten(0, 1), vectors(other, patch).flatten(0, 1)
+    every = torch.cdist(a, b).square().numpy()
+    unit = found.weight[: found.query.shape[1]]
+    apart = np.abs(found.query[:, None].astype(int) - found.source[None]) - 1
+    claimed = (np.maximum(0, apart) ** 2 * unit).sum(-1)
+    assert (claimed <= every * (1 + 1e-4) + 1e-6 * scale**2).all()
+    known = _match_kernels.bound((found.query, found.source, found.weight), len(a) - 1, len(b) - 1)
+    assert known == pytest.approx(claimed[-1, -1], rel=1e-5)
+
+
+def test_components_are_orthonormal_also_where_patches_have_more_values_than_there_are_patches():
+    for channels, side in ((3, 40), (60, 12)):
+        image = torch.rand(channels, side, side, generator=generator(0))
+        asked = _match.problem(image, None, 5, 1, (None, None), None, None, None)
+        basis, mean, spread = _match_tree._components(asked)
+        np.testing.assert_allclose(basis.T @ basis, np.eye(16), atol=1e-10)
+        view = vectors(image, 5).flatten(0, 1)
+        np.testing.assert_allclose((view.numpy() @ basis).mean(0), mean, rtol=0.1, atol=0.1)
+        assert (np.diff(spread) < 1e-9).all()
+
+
+@pytest.mark.parametrize(("count", "levels"), [(50, 1), (3000, 3), (3000, 256)])
+def test_every_patch_is_in_the_leaf_that_its_code_leads_to(count, levels):
+    rng = np.random.default_rng(0)
+    code = rng.integers(0, levels, (count, 16), np.uint8)
+    listed = rng.permutation(count)[: count - 7].astype(np.int32)
+    codes = _match_tree.Codes(code, code, np.ones(16, np.float32))
+    cuts, starts, order = _match_tree.grown(codes, listed, 5)
+    assert sorted(order) == sorted(listed)
+    assert starts[0] == 0
+    assert starts[-1] == len(order)
+    for leaf, (low, high) in enumerate(itertools.pairwise(starts)):
+        for place in order[low:high]:
+            node = 1
+            while node < len(starts) - 1:
+                cut = cuts[node]
+                node = 2 * node + int(code[place, cut >> 8] >= cut & 255)
+            assert node - len(starts) + 1 == leaf
+    if levels == 256:
+        assert np.diff(starts).min() >= 10
+        assert np.diff(starts).max() <= 400
+    other = _match_tree.grown(codes, listed, 6)
+    assert levels == 1 or not np.array_equal(cuts, other[0])
+
+
+def test_a_leaf_says_which_of_its_patches_look_most_alike():
+    rng = np.random.default_rng(0)
+    code = rng.integers(0, 256, (100, 16), np.uint8)
+    unit = rng.random(16).astype(np.float32)
+    allowed = rng.random(100) < 0.8
+    tree = (np.zeros(1, np.int32), np.array([0, 100], np.int32), rng.permutation(100))
+    tree = (*tree[:2], tree[2].astype(np.int32))
+    none = np.empty(0, np.float32)
+    task = (none, none, (code, code, unit), none, allowed, 3, 10, 10, 10, 1, 1)
+    alike, bounds = np.empty(4, np.int32), np.empty(4, np.float32)
+    apart = np.maximum(0, np.abs(code[34].astype(int) - code) - 1)
+    far = (apart**2 * unit).sum(1)
+    rows, cols = np.divmod(np.arange(100), 10)
+    free = allowed & (np.maximum(abs(rows - 3), abs(cols - 4)) >= 3)
+    best = np.argsort(np.where(free, far, np.inf))[:4]
+    found = _match_kernels.leaf(task, 3, 4, tree, 0, np.float32(np.inf), alike, bounds)
+    assert found == 4
+    assert alike.tolist() == best.tolist()
+    np.testing.assert_allclose(bounds, far[best], rtol=1e-5)
+    limit = np.float32(far[best[2]])
+    assert _match_kernels.leaf(task, 3, 4, tree, 0, limit, alike, bounds) == 2
+
+
+def test_patchmatch_finds_several_apart_from_the_place_itself():
+    image = photograph()
+    given = {"k": 3, "exclusion": 2, "patch": 5}
+    exact = patches.brute_force(image, **given)
+    found = patches.patchmatch(image, **given, rng=generator(0))
+    assert ratio(found, exact) < 1.02
+
+
+def test_patchmatch_with_weights_still_finds():
     query, source = pair()
     weight = torch.ones(65, 96)
     exact = patches.brute_force(query, source, weight=weight)

@@ -13,7 +13,8 @@ from gouache.contracts import Denoiser
 from gouache.patches import PatchPrior
 from gouache.random import generator
 from gouache.restore import Blur, Compose, Downsample, Identity, Mask, epll, hqs, tikhonov
-from gouache.restore._splitting import FLOOR, levels
+from gouache.restore._problem import FLOOR
+from gouache.restore._splitting import levels
 from gouache.restore._tikhonov import roughness
 
 

@@ -18,18 +18,30 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
 import torch
 from numba.core import event
-from numba.core.caching import NullCache
+from numba.core.caching import FunctionCache, IndexDataCacheFile, NullCache
 from numba.np import linalg
 
 T = TypeVar("T")
 LOG = logging.getLogger("gouache.patches")
 LOST = "which cannot be kept (NUMBA_CACHE_DIR may name a folder for them)"
+SHARED = ("_jit.py", "_lanes.py", "_rows.py")
 _LOCK = threading.RLock()
+
+
+class _Cache(FunctionCache):
+    """Numba's cache, which forgets kernels when their file changes, or one that they share."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        files = [Path(__file__).with_name(name).stat() for name in SHARED]
+        stamp = self._impl.locator.get_source_stamp(), *((f.st_mtime, f.st_size) for f in files)
+        self._cache_file = IndexDataCacheFile(self._cache_path, self._impl.filename_base, stamp)
 
 
 class _Teller(event.Listener):
@@ -69,7 +81,11 @@ _without_scipy()
 
 
 def kernel(
-    *, parallel: bool = False, inline: bool = False, reassociate: bool = False
+    *,
+    parallel: bool = False,
+    inline: bool = False,
+    reassociate: bool = False,
+    allocates: bool = True,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Compile a function at its first call, and keep the result beside the source if possible.
 
@@ -78,19 +94,23 @@ def kernel(
         inline: whether LLVM should put the function into its callers.
         reassociate: whether a sum may be taken in another order, so that it vectorises; the order
             is one and the same for a compiled function, but processors may differ.
+        allocates: whether it makes arrays. Where it does not, none is counted: without this, each
+            array taken from a tuple or cut from another costs two atomic operations.
     """
 
     def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         options: dict[str, Any] = {"nogil": True, "parallel": parallel, "error_model": "numpy"}
         options["no_cfunc_wrapper"] = True  # what only C would call costs a tenth of the time
+        if not allocates:
+            options["_nrt"] = False
         if inline:
             options["forceinline"] = True
         if reassociate:
             options["fastmath"] = {"reassoc", "contract", "nsz"}
-        try:
-            return numba.njit(cache=True, **options)(function)
-        except RuntimeError:  # no folder for the cache can be written
-            return numba.njit(cache=False, **options)(function)
+        found: Any = numba.njit(**options)(function)
+        with contextlib.suppress(RuntimeError):  # no folder for the cache can be written
+            found._cache = _Cache(function)
+        return found
 
     return compiled
 

@@ -4,6 +4,8 @@ A kernel loads 8 or 16 neighbouring float32 of a C-contiguous array as one value
 subtracts, multiplies and divides such values lane by lane, each operation rounded as that of a
 single float is; a float beside lanes counts for every lane. LLVM makes of them what the processor
 has: one register or several. Indices are not checked, and negative ones do not wrap around.
+
+Bytes come in as floats: ``between16`` has how many levels lie between those of two arrays.
 """
 
 from __future__ import annotations
@@ -73,8 +75,8 @@ for _operator, _name in (
         lower_builtin(_operator, *_kinds)(_lowering(_name))
 
 
-def _place(context: Any, builder: Any, sig: Any, args: Any, count: int) -> Any:
-    """Return the pointer to ``count`` lanes at ``array[at]``, ``at`` a number or a pair."""
+def _place(context: Any, builder: Any, sig: Any, args: Any, lanes: Any) -> Any:
+    """Return the pointer to ``lanes`` at ``array[at]``, ``at`` a number or a pair."""
     kind, at = sig.args[:2]
     values, kinds = [args[1]], [at]
     if isinstance(at, types.BaseTuple):
@@ -84,7 +86,7 @@ def _place(context: Any, builder: Any, sig: Any, args: Any, count: int) -> Any:
     ]
     array = context.make_array(kind)(context, builder, args[0])
     pointer = cgutils.get_item_pointer(context, builder, kind, array, indices, wraparound=False)
-    return builder.bitcast(pointer, ir.VectorType(ir.FloatType(), count).as_pointer())
+    return builder.bitcast(pointer, lanes.as_pointer())
 
 
 def _zeros(count: int) -> Any:
@@ -102,7 +104,8 @@ def _load(count: int) -> Any:
     @intrinsic
     def load(_: Any, array: Any, at: Any) -> Any:
         def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            return builder.load(_place(context, builder, sig, args, count), align=4)
+            lanes = ir.VectorType(ir.FloatType(), count)
+            return builder.load(_place(context, builder, sig, args, lanes), align=4)
 
         return Lanes(count)(array, at), lower
 
@@ -118,10 +121,34 @@ def store(_: Any, array: Any, at: Any, lanes: Any) -> Any:
     """Write lanes to ``array[at]`` and behind."""
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        builder.store(args[2], _place(context, builder, sig, args, lanes.count), align=4)
+        kind = ir.VectorType(ir.FloatType(), lanes.count)
+        builder.store(args[2], _place(context, builder, sig, args, kind), align=4)
         return context.get_dummy_value()
 
     return types.void(array, at, lanes), lower
+
+
+@intrinsic
+def between16(_: Any, a: Any, at: Any, b: Any, to: Any) -> Any:
+    """Return how many levels lie between 16 uint8 of ``a[at]`` and behind and those of ``b[to]``.
+
+    That is ``max(0, |a - b| - 1)``: what was rounded down to these levels differs by more.
+    """
+
+    def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        lanes = ir.VectorType(ir.IntType(8), 16)
+        x, y = (
+            builder.load(_place(context, builder, typing, given, lanes), align=1)
+            for typing, given in ((types.void(a, at), args[:2]), (types.void(b, to), args[2:]))
+        )
+        kind = ir.FunctionType(lanes, [lanes, lanes])
+        less = cgutils.get_or_insert_function(builder.module, kind, "llvm.usub.sat.v16i8")
+        apart = builder.or_(builder.call(less, [x, y]), builder.call(less, [y, x]))
+        apart = builder.call(less, [apart, ir.Constant(lanes, [1] * 16)])
+        whole = builder.zext(apart, ir.VectorType(ir.IntType(32), 16))
+        return builder.uitofp(whole, ir.VectorType(ir.FloatType(), 16))
+
+    return Lanes(16)(a, at, b, to), lower
 
 
 @intrinsic
@@ -148,14 +175,19 @@ def lowest(_: Any, bits: Any) -> Any:
 
 @intrinsic
 def total(_: Any, lanes: Any) -> Any:
-    """Return the sum of the lanes, in order."""
+    """Return the sum of the lanes: the halves are added until one is left."""
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        parts = [builder.extract_element(args[0], ir.IntType(32)(k)) for k in range(lanes.count)]
-        found = parts[0]
-        for part in parts[1:]:
-            found = builder.fadd(found, part)
-        return found
+        found, count = args[0], lanes.count
+        while count > 1:
+            count //= 2
+            kind = ir.VectorType(ir.IntType(32), count)
+            sides = (list(range(count)), list(range(count, 2 * count)))
+            parts = [
+                builder.shuffle_vector(found, found, ir.Constant(kind, side)) for side in sides
+            ]
+            found = builder.fadd(*parts)
+        return builder.extract_element(found, ir.IntType(32)(0))
 
     return types.float32(lanes), lower
 

@@ -5,8 +5,8 @@ patch is contiguous: pixel (y, x) begins at ``(y W + x) C``. Indices into images
 numba has to wrap around does not vectorise. A list holds the k best matches of a place, nearest
 first: ``place`` has ``row << 16 | column``, or -1, and ``far`` the distance.
 
-``sums`` are a patch's values summed, over the root of their number: by Cauchy and Schwarz,
-``d(p, q) >= (sums(p) - sums(q))^2``, which spares most of the distances.
+Codes are the bytes of ``_match_tree.py``. Components are orthonormal, so that the squares of the
+levels between two codes add up to no more than the distance; that spares most of the distances.
 
 The rows of places are cut into bands, each worked on by one thread. A sweep does every other band,
 then the rest: within a band places are visited in order, across bands only those are read that are
@@ -19,13 +19,15 @@ from __future__ import annotations
 import numpy as np
 
 from ._jit import kernel
+from ._lanes import between16, load16, total
 
 BAND = 32  # rows of places
-DRAWS = 8  # patches of the same key that a sweep tries at every place
-NEAR = 16  # pixels around a match that are searched at random where there are keys
+SCAN = 192  # patches of a leaf whose codes are looked at
+TRIED = 2  # of them, and one more for each of the k, are tried
+NEAR = 4  # pixels around a match that are searched at random; all where there are weights
 
 
-@kernel(inline=True)
+@kernel(inline=True, allocates=False)
 def hashed(seed, sweep, at, draw):
     """Return a 32-bit hash of four numbers."""
     x = np.uint64(seed) ^ (np.uint64(sweep) << np.uint64(48)) ^ (np.uint64(draw) << np.uint64(40))
@@ -35,7 +37,7 @@ def hashed(seed, sweep, at, draw):
     return np.int64((x ^ (x >> np.uint64(31))) & np.uint64(0xFFFFFFFF))
 
 
-@kernel(inline=True, reassociate=True)
+@kernel(inline=True, reassociate=True, allocates=False)
 def ssd(a, b, y, x, v, u, p, channels, wide_a, wide_b, limit):
     """Return the sum of squares of patches (y, x) and (v, u), or anything above ``limit``."""
     n = np.uint64(p * channels)
@@ -52,7 +54,7 @@ def ssd(a, b, y, x, v, u, p, channels, wide_a, wide_b, limit):
     return total
 
 
-@kernel(inline=True)
+@kernel(inline=True, allocates=False)
 def weighted(a, b, weight, y, x, v, u, p, channels, wide_a, wide_b, limit):
     """Return the sum of squares, weighted by ``weight (H W,)`` of the pixels of ``a``."""
     total = np.float32(0)
@@ -69,31 +71,39 @@ def weighted(a, b, weight, y, x, v, u, p, channels, wide_a, wide_b, limit):
     return total
 
 
-@kernel(inline=True)
+@kernel(inline=True, allocates=False)
+def bound(codes, at, to):
+    """Return what the distance of the patches ``at`` and ``to``, linear places, is not below."""
+    levels = between16(codes[0], (at, 0), codes[1], (to, 0))
+    return total(levels * levels * load16(codes[2], 0))
+
+
+@kernel(inline=True, allocates=False)
+def free(task, y, x, v, u):
+    """Return whether (y, x) may have the source patch (v, u)."""
+    allowed, exclusion, wide = task[4], task[5], task[8]
+    if max(abs(v - y), abs(u - x)) < exclusion:
+        return False
+    return not len(allowed) or allowed[v * wide + u]
+
+
+@kernel(inline=True, allocates=False)
 def offer(task, y, x, v, u, place, far):
     """Take the source patch (v, u) into the list ``place, far`` of (y, x) if it belongs there."""
-    a, b, sums_a, sums_b, weight, allowed, exclusion, p, channels = task
-    high, wide = sums_b.shape
-    if v < 0 or u < 0 or v >= high or u >= wide:
-        return
-    if max(abs(v - y), abs(u - x)) < exclusion or (len(allowed) and not allowed[v * wide + u]):
+    a, b, codes, weight, _, _, width, high, wide, p, channels = task
+    if v < 0 or u < 0 or v >= high or u >= wide or not free(task, y, x, v, u):
         return
     k = len(far)
     limit, packed = far[k - 1], np.int32(v << 16 | u)
+    if not len(weight) and bound(codes, y * width + x, v * wide + u) >= limit:
+        return
+    for i in range(k):
+        if place[i] == packed:
+            return
+    sides = (width + p - 1, wide + p - 1)
     if len(weight):
-        for i in range(k):
-            if place[i] == packed:
-                return
-        sides = (sums_a.shape[1] + p - 1, wide + p - 1)
         d = weighted(a, b, weight, y, x, v, u, p, channels, *sides, limit)
     else:
-        e = sums_a[y, x] - sums_b[v, u]
-        if e * e >= limit:
-            return
-        for i in range(k):
-            if place[i] == packed:
-                return
-        sides = (sums_a.shape[1] + p - 1, wide + p - 1)
         d = ssd(a, b, y, x, v, u, p, channels, sides[0], sides[1], limit)
     if d < limit:
         at = k - 1
@@ -105,99 +115,30 @@ def offer(task, y, x, v, u, place, far):
         place[at] = packed
 
 
-@kernel()
-def codes(band, a, shape, p, channels, filters, offset, scale, out):
-    """Set ``out (h w, m)`` to the components of every patch, each in 256 levels.
-
-    Args:
-        band: of rows.
-        a: an image, flat.
-        shape: h and w.
-        p: side of a patch.
-        channels: C.
-        filters: components ``(m, P P C)``.
-        offset: where the first level of each begins ``(m,)``.
-        scale: levels a unit ``(m,)``; what is beyond the ends counts to them.
-        out: uint8.
-    """
-    height, width = shape
-    for y in range(band * BAND, min(height, (band + 1) * BAND)):
-        for x in range(width):
-            for k in range(len(filters)):
-                total = dot(a, filters, y, x, p, channels, width + p - 1, k)
-                level = max(np.float32(0), (total - offset[k]) * scale[k])
-                out[y * width + x, k] = np.uint8(min(np.float32(255), level))
-
-
-@kernel()
-def keys(code, start, bits, out):
-    """Set ``out (n,)`` to a key of every patch: its components in bins, their numbers side by side.
-
-    Args:
-        code: levels of the components ``(n, m)`` uint8.
-        start: levels by which the bins of each begin early ``(m,)``.
-        bits: of each bin's number ``(m,)``.
-        out: int32.
-    """
-    for i in range(len(out)):
-        word = np.int64(0)
-        for k in range(len(bits)):
-            at = (np.int64(code[i, k]) + start[k]) >> (8 - bits[k])
-            word = word << bits[k] | min((np.int64(1) << bits[k]) - 1, at)
-        out[i] = word
-
-
-@kernel(inline=True, reassociate=True)
-def dot(a, filters, y, x, p, channels, wide, k):
-    """Return component k of the patch (y, x)."""
-    n = np.uint64(p * channels)
-    i, j, f = np.uint64((y * wide + x) * channels), np.uint64(0), np.uint64(k)
-    total = np.float32(0)
-    for _ in range(p):
-        for t in range(n):
-            total += a[i + t] * filters[f, j + t]
-        i += np.uint64(wide * channels)
-        j += n
-    return total
-
-
-@kernel()
-def buckets(key, allowed, starts, order):
-    """Sort places by key: those of key c are ``order[starts[c]:starts[c + 1]]``."""
-    for i in range(len(key)):
-        if not len(allowed) or allowed[i]:
-            starts[key[i] + 2] += 1
-    for c in range(2, len(starts)):
-        starts[c] += starts[c - 1]
-    for i in range(len(key)):
-        if not len(allowed) or allowed[i]:
-            order[starts[key[i] + 1]] = i
-            starts[key[i] + 1] += 1
-
-
-@kernel()
-def begin(band, task, looked, listed, seed, place, far):
+@kernel(allocates=False)
+def begin(band, task, looked, listed, lists, seed, place, far):
     """Fill the lists of a band with random patches; what they hold is kept.
 
     Args:
         band: of rows.
-        task: query and source, flat; ``sums`` of both ``(h, w)`` and ``(h', w')``; the weight of
-            the query's pixels, flat; which patches may be taken, flat; the exclusion; P; C. What is
-            not asked for has length 0.
+        task: query and source, flat; codes; the weight of the query's pixels, flat; which patches
+            may be taken, flat; the exclusion; w, h', w'; P; C. What is not asked for has length 0.
         looked: which places are looked up, flat, or of length 0.
         listed: the linear places that may be taken, or of length 0.
+        lists: room for ``k + TRIED`` places and distances a band.
         seed: of the hash.
         place: ``(h, w, k)``, -1 or a first guess.
         far: ``(h, w, k)``, infinite.
     """
     height, width, k = far.shape
-    high, wide = task[3].shape
+    high, wide = task[7], task[8]
     count = len(listed) if len(listed) else high * wide
-    guess = np.empty(k, np.int32)
+    guess = lists[0][band, :k]
     for y in range(band * BAND, min(height, (band + 1) * BAND)):
         for x in range(width):
-            guess[:] = place[y, x]
-            place[y, x] = -1
+            for i in range(k):
+                guess[i] = place[y, x, i]
+                place[y, x, i] = -1
             if len(looked) and not looked[y * width + x]:
                 continue
             for i in range(5 * k + 16):
@@ -212,28 +153,24 @@ def begin(band, task, looked, listed, seed, place, far):
                 offer(task, y, x, v, u, place[y, x], far[y, x])
 
 
-@kernel()
-def sweep(band, task, looked, hashes, seed, number, place, far):
+@kernel(allocates=False)
+def sweep(band, task, looked, tree, lists, seed, number, place, far):
     """Improve the lists of a band of rows, forwards or, in odd sweeps, backwards.
 
     Args:
         band: of rows.
         task: as in ``begin``.
         looked: see there.
-        hashes: keys of the query's places, ``starts`` and ``order`` of the source's; or no keys.
+        tree: see ``_match_tree.grown``.
+        lists: as in ``begin``.
         seed: see there.
         number: of the sweep, from 1.
         place: ``(h, w, k)``.
         far: ``(h, w, k)``.
     """
     height, width, k = far.shape
-    high, wide = task[3].shape
     step = -1 if number & 1 else 1
-    key, starts, order = hashes
-    draws = DRAWS if len(key) else 0
-    reach, levels = min(NEAR, max(high, wide)) if draws else max(high, wide), 1
-    while reach >> levels:
-        levels += 1
+    alike, bounds = lists[0][band, : k + TRIED], lists[1][band, : k + TRIED]
     first = band * BAND
     last = min(first + BAND, height) - 1
     for m in range(last - first + 1):
@@ -242,37 +179,81 @@ def sweep(band, task, looked, hashes, seed, number, place, far):
             x = n if step > 0 else width - 1 - n
             if len(looked) and not looked[y * width + x]:
                 continue
-            near, cv, cu = 2 * k + draws, np.int64(0), np.int64(0)
-            for i in range(near + levels):
-                if i < draws:
-                    c = key[y * width + x]
-                    size = np.int64(starts[c + 1]) - starts[c]
-                    if i >= size:
-                        continue
-                    at = i
-                    if size > draws:
-                        at = hashed(seed, number, y * width + x, i) * size >> 32
-                    at = np.int64(order[starts[c] + at])
-                    v, u = at // wide, at % wide
-                elif i < near:
-                    py, px = (y, x - step) if i - draws < k else (y - step, x)
-                    if not (0 <= py < height and 0 <= px < width):
-                        continue
-                    packed = place[py, px, (i - draws) % k]
-                    if packed < 0:
-                        continue
-                    v, u = (packed >> 16) + y - py, (packed & 0xFFFF) + x - px
-                else:
-                    if i == near:
-                        packed = place[y, x, 0]
-                        if packed < 0:
-                            break
-                        cv, cu = np.int64(packed >> 16), np.int64(packed & 0xFFFF)
-                    radius = reach >> (i - near)
-                    up, left = max(0, cv - radius), max(0, cu - radius)
-                    rows = min(high - 1, cv + radius) - up + 1
-                    cols = min(wide - 1, cu + radius) - left + 1
-                    word = hashed(seed, number, y * width + x, i)
-                    v = up + ((word & 0xFFFF) * rows >> 16)
-                    u = left + ((word >> 16) * cols >> 16)
+            hand_on(task, y, x, y, x - step, place, far)
+            hand_on(task, y, x, y - step, x, place, far)
+            word = hashed(seed, number, y * width + x, 0)
+            for i in range(leaf(task, y, x, tree, word, far[y, x, k - 1], alike, bounds)):
+                v, u = np.int64(alike[i]) // task[8], np.int64(alike[i]) % task[8]
                 offer(task, y, x, v, u, place[y, x], far[y, x])
+            search(task, y, x, seed, number, place, far)
+
+
+@kernel(inline=True, allocates=False)
+def hand_on(task, y, x, py, px, place, far):
+    """Offer the place (y, x) the matches of its neighbour (py, px), moved along."""
+    height, width, k = far.shape
+    if 0 <= py < height and 0 <= px < width:
+        for i in range(k):
+            packed = place[py, px, i]
+            if packed >= 0:
+                v, u = (packed >> 16) + y - py, (packed & 0xFFFF) + x - px
+                offer(task, y, x, v, u, place[y, x], far[y, x])
+
+
+@kernel(inline=True, allocates=False)
+def search(task, y, x, seed, number, place, far):
+    """Offer a place random ones around its best match, in windows that halve."""
+    weight, width, high, wide = task[3], task[6], task[7], task[8]
+    packed = place[y, x, 0]
+    if packed < 0:
+        return
+    v, u = np.int64(packed >> 16), np.int64(packed & 0xFFFF)
+    radius = max(high, wide) if len(weight) else min(NEAR, max(high, wide))
+    draw = 1
+    while radius > 0:
+        up, left = max(0, v - radius), max(0, u - radius)
+        rows = min(high - 1, v + radius) - up + 1
+        cols = min(wide - 1, u + radius) - left + 1
+        word = hashed(seed, number, y * width + x, draw)
+        row, col = up + ((word & 0xFFFF) * rows >> 16), left + ((word >> 16) * cols >> 16)
+        offer(task, y, x, row, col, place[y, x], far[y, x])
+        radius, draw = radius >> 1, draw + 1
+
+
+@kernel(inline=True, allocates=False)
+def leaf(task, y, x, tree, word, limit, alike, bounds):
+    """Set ``alike`` to the patches of the place's leaf that look most like it; return how many.
+
+    Args:
+        task: as in ``begin``.
+        y: row of the place.
+        x: column.
+        tree: see ``_match_tree.grown``.
+        word: a random number; it decides what is looked at where the leaf is large.
+        limit: distance from which on patches do not count, if there are no weights.
+        alike: linear places.
+        bounds: of their distances, ascending.
+    """
+    codes, weight, width, wide = task[2], task[3], task[6], task[8]
+    cuts, starts, order = tree
+    at, node, leaves = y * width + x, 1, len(starts) - 1
+    while node < leaves:
+        cut = cuts[node]
+        node = 2 * node + (codes[0][at, cut >> 8] >= (cut & 255))
+    first, last = np.int64(starts[node - leaves]), np.int64(starts[node - leaves + 1])
+    if last - first > SCAN:
+        first += word * (last - first - SCAN + 1) >> 32
+        last = first + SCAN
+    found, most, query, source, unit = 0, len(alike), codes[0], codes[1], load16(codes[2], 0)
+    bounds[:] = np.inf if len(weight) else limit
+    for j in range(first, last):
+        to = np.int64(order[j])
+        levels = between16(query, (at, 0), source, (to, 0))
+        d = total(levels * levels * unit)
+        if d < bounds[most - 1] and free(task, y, x, to // wide, to % wide):
+            i, found = most - 1, min(most, found + 1)
+            while i > 0 and bounds[i - 1] > d:
+                bounds[i], alike[i] = bounds[i - 1], alike[i - 1]
+                i -= 1
+            bounds[i], alike[i] = d, to
+    return found

@@ -13,57 +13,9 @@ from __future__ import annotations
 import numpy as np
 
 from ._jit import kernel
+from ._rows import exp_minus, squares
 
 STRIP = 32
-_LOG2E = np.float32(1.4426950408889634)
-_C1 = np.float32(0.6931471805599453)
-_C2 = np.float32(0.2402265069591007)
-_C3 = np.float32(0.05550410866482158)
-_C4 = np.float32(0.009618129107628477)
-_C5 = np.float32(0.0013333558146428443)
-_C6 = np.float32(0.00015403530393381608)
-
-
-@kernel(inline=True)
-def exp_minus(x, n, bits, scale):
-    """Replace ``x[:n]`` >= 0 by exp(-x), to 3e-7 of its value; below 2^-120 it is that.
-
-    ``exp(-x) = 2^-k 2^-g`` with k whole and |g| <= 1/2: the first factor is made of bits, ``scale``
-    being the same memory as ``bits``, the second is a polynomial.
-    """
-    for i in range(n):
-        t = x[i] * _LOG2E
-        t = t if t < np.float32(120) else np.float32(120)
-        k = np.int32(t + np.float32(0.5))
-        bits[i] = (np.int32(127) - k) << np.int32(23)
-        x[i] = np.float32(k) - t
-    for i in range(n):
-        g = x[i]
-        p = _C5 + g * _C6
-        p = _C4 + g * p
-        p = _C3 + g * p
-        p = _C2 + g * p
-        p = _C1 + g * p
-        x[i] = (np.float32(1) + g * p) * scale[i]
-
-
-@kernel(inline=True)
-def squares(u, y, dy, dx, x0, n, out):
-    """Set ``out[:n]`` to the sum over channels of ``(u(y, x0 + i) - u(y + dy, x0 + dx + i))^2``.
-
-    Here and below rows are cut before a loop, whose index is then known not to be negative: what
-    numba has to wrap around it does not vectorise.
-    """
-    for c in range(u.shape[0]):
-        p, q = u[c, y, x0 : x0 + n], u[c, y + dy, x0 + dx : x0 + dx + n]
-        if c == 0:
-            for i in range(n):
-                e = p[i] - q[i]
-                out[i] = e * e
-        else:
-            for i in range(n):
-                e = p[i] - q[i]
-                out[i] += e * e
 
 
 @kernel(inline=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,6 +19,10 @@ from gouache.registry import method
 
 from ._match import Field, Problem, problem
 
+if TYPE_CHECKING:
+    from ._match_tree import Codes
+
+APART = 32  # numbers between what two threads write, lest they wait for each other
 LONGEST = 2**15 - 1  # a row and a column are packed into 32 bits
 
 
@@ -40,11 +45,11 @@ def patchmatch(
     """Match every patch with k near ones, in time linear in the pixels.
 
     Every place begins with random patches. A sweep visits the places in order, in turn forwards and
-    backwards. A place tries patches of its own key, the key being its main components in coarse
-    bins; ``q + (p - p')`` for each match q of a neighbour p' just visited; and random places around
-    its best match, in windows that halve down to one pixel. With ``weight`` there are no keys, and
-    the first window is the whole source. A GPU's sweep hands matches on over several distances at
-    once.
+    backwards. A place tries ``q + (p - p')`` for each match q of a neighbour p' just visited; those
+    patches of its leaf whose main components are most like its own, the leaf being one of a random
+    tree over the source's patches, another one every sweep; and random places around its best
+    match, in windows that halve down to one pixel, the first being the whole source if there is a
+    ``weight``. A GPU's sweep has no trees, but hands matches on over several distances at once.
 
     Args:
         query: and the next eight: as in ``brute_force``.
@@ -67,7 +72,9 @@ def patchmatch(
         C. Barnes, E. Shechtman, A. Finkelstein, D. Goldman, "PatchMatch: a randomized
         correspondence algorithm for structural image editing", 2009; C. Barnes, E. Shechtman,
         D. Goldman, A. Finkelstein, "The generalized PatchMatch correspondence algorithm", 2010;
-        S. Korman, S. Avidan, "Coherency sensitive hashing", 2011 (the keys).
+        K. He, J. Sun, "Computing nearest-neighbor fields via propagation-assisted kd-trees", 2012;
+        M. Muja, D. Lowe, "Fast approximate nearest neighbors with automatic algorithm
+        configuration", 2009 (random trees).
 
     Example:
         >>> import torch
@@ -116,21 +123,21 @@ def _start(start: Field | None, asked: Problem) -> Tensor:
 def _kernels(asked: Problem, start: Tensor, iterations: int, seed: int) -> Field:
     """Search by the compiled kernels."""
     from . import _match_kernels as kernels
-    from ._match_hash import codes, hashes_of, unhashed
+    from ._match_tree import grown
 
-    task, looked = _task(asked), _flat(asked.looked, np.bool_)
-    listed = np.flatnonzero(task[5]).astype(np.int32)
+    (task, found), looked = _task(asked), _flat(asked.looked, np.bool_)
+    listed = np.flatnonzero(task[4]).astype(np.int32)
     place, far = start.numpy(), np.full(start.shape, np.inf, np.float32)
     bands = range(-(-asked.shape[0] // kernels.BAND))
-    _each(bands, kernels.begin, task, looked, listed, seed, place, far)
-    coded = None if len(task[4]) else codes(asked, task)
+    room = np.empty((len(bands), asked.k + kernels.TRIED + APART), np.int32)
+    lists = (room, np.empty(room.shape, np.float32))
+    _each(bands, kernels.begin, task, looked, listed, lists, seed, place, far)
     for number in range(1, iterations + 1):
-        key = random.derive(seed, number)
-        hashes = None  # the last sweep's are gone before this one's are made
-        hashes = unhashed() if coded is None else hashes_of(coded, task[5], key)
+        tree = None  # the last sweep's is gone before this one's is made
+        tree = grown(found, listed, random.derive(seed, number))
         for some in (bands[::2], bands[1::2]):
-            _each(some, kernels.sweep, task, looked, hashes, seed, number, place, far)
-    del task, coded
+            _each(some, kernels.sweep, task, looked, tree, lists, seed, number, place, far)
+    del task, found
     return _field(torch.from_numpy(place), torch.from_numpy(far), asked)
 
 
@@ -150,22 +157,17 @@ def _field(place: Tensor, far: Tensor, asked: Problem) -> Field:
     return Field(places, far[..., : asked.k].permute(2, 0, 1).contiguous(), asked.patch)
 
 
-def _task(asked: Problem) -> tuple:
-    """Return what the kernels call a task."""
+def _task(asked: Problem) -> tuple[tuple, Codes]:
+    """Return what the kernels call a task, and the codes in it."""
+    from ._match_tree import codes
+
     a = _flat(asked.query.permute(1, 2, 0), np.float32)
     same = asked.source is asked.query
     b = a if same else _flat(asked.source.permute(1, 2, 0), np.float32)
-    sums = _sums(asked.query, asked.patch)
-    others = sums if same else _sums(asked.source, asked.patch)
+    found = codes(asked, (a, b))
     weight, allowed = _flat(asked.weight, np.float32), _flat(asked.allowed, np.bool_)
-    head = (a, b, sums, others, weight, allowed)
-    return (*head, asked.exclusion, asked.patch, len(asked.query))
-
-
-def _sums(image: Tensor, p: int) -> np.ndarray:
-    """Return the sums of all patches over the root of their number of values ``(h, w)``."""
-    means = torch.nn.functional.avg_pool2d(image.sum(0, keepdim=True), p, 1)[0]
-    return (means * (p / len(image) ** 0.5)).numpy()
+    head = (a, b, (found.query, found.source, found.weight), weight, allowed, asked.exclusion)
+    return (*head, asked.shape[1], *asked.source_shape, asked.patch, len(asked.query)), found
 
 
 def _flat(values: Tensor | None, kind: type) -> np.ndarray:

@@ -6,5 +6,5 @@ from ._hqs import hqs as hqs
 from ._identity import Identity as Identity
 from ._mask import Mask as Mask
 from ._parse import parse_operator as parse_operator
-from ._splitting import estimate_noise as estimate_noise
+from ._problem import estimate_noise as estimate_noise
 from ._tikhonov import tikhonov as tikhonov

@@ -8,16 +8,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gouache import check
 from gouache.contracts import Denoiser, Operator
 from gouache.patches import FilterDenoiser, PatchPrior
 from gouache.patches._epll import chosen
-from gouache.patches._image import like, opponent
+from gouache.patches._image import opponent
 from gouache.registry import method
 
-from ._least_squares import nearest
-from ._splitting import Counter, Progress, levels, problems
-from ._tikhonov import smooth
+from ._problem import Progress
+from ._splitting import Schedule, restored
 
 
 @method("restore")
@@ -73,20 +71,8 @@ def epll(
         >>> bool(error < 0.3 * (blur(clean) - clean).square().mean())
         True
     """
-    denoiser = _patchwise(chosen(prior))
-    check.sigma(first, "first")
-    check.between(weight, "weight", 1e-9)
-    given = problems(observed, operator, sigma)
-    done, found = Counter(steps * len(given), progress), []
-    for problem in given:
-        end = problem.sigma if last is None else check.sigma(last, "last")
-        x, u = smooth(problem, operator), None
-        for s in levels(first, end, steps):
-            z = denoiser(x[None], s)[0]
-            x, u = nearest(operator, problem.y, z, weight * (problem.sigma / s) ** 2, start=u)
-            done()
-        found.append(x)
-    return like(torch.stack(found), observed)
+    denoiser, schedule = _patchwise(chosen(prior)), Schedule(steps, first, last, weight)
+    return restored(observed, operator, sigma, denoiser, schedule, progress, solved=True)
 
 
 def _patchwise(prior: PatchPrior) -> Denoiser:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gouache import check
 from gouache.check import InputError
 from gouache.contracts import Denoiser, Operator
 from gouache.patches import FilterDenoiser
-from gouache.patches._image import like
 from gouache.registry import method
 
-from ._splitting import Counter, Progress, levels, problems, split
-from ._tikhonov import smooth
+from ._problem import Progress
+from ._splitting import Schedule, restored
 
 
 @method("restore")
@@ -68,17 +66,8 @@ def hqs(
         >>> bool(error < 0.3 * (blur(clean) - clean).square().mean())
         True
     """
-    prior = _denoiser(denoiser)
-    check.between(weight, "weight", 1e-9)
-    check.sigma(first, "first")
-    given = problems(observed, operator, sigma)
-    done, found = Counter(steps * len(given), progress), []
-    for problem in given:
-        end = problem.sigma if last is None else check.sigma(last, "last")
-        schedule = levels(first, end, steps)
-        start = smooth(problem, operator)
-        found.append(split(problem, operator, prior, start, schedule, weight, done))
-    return like(torch.stack(found), observed)
+    schedule = Schedule(steps, first, last, weight)
+    return restored(observed, operator, sigma, _denoiser(denoiser), schedule, progress)
 
 
 def _denoiser(denoiser: str | Denoiser) -> Denoiser:

@@ -1,4 +1,4 @@
-"""Half-quadratic splitting, and what every solver asks of its input.
+"""Half-quadratic splitting: solve and denoise in turn, at falling levels of noise.
 
 Notation: ``y = A x + sigma n`` the observation, ``s_k`` the levels at which the image is denoised,
 ``rho_k = weight sigma^2 / s_k^2`` how near the solution is kept to what was denoised.
@@ -8,122 +8,68 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from gouache import check
-from gouache.check import InputError
 from gouache.contracts import Denoiser, Operator
-from gouache.patches import estimate_sigma
-from gouache.patches._image import batched, sigma_of
+from gouache.patches._image import like
 
-from ._compose import Compose
-from ._identity import Identity
 from ._least_squares import nearest
-from ._mask import Mask
-
-Progress: TypeAlias = Callable[[int, int], None]
-# The least noise that an observation is taken to have; rounding to 8 bits makes .29/255.
-FLOOR = 0.5 / 255
+from ._problem import Counter, Problem, Progress, problems
+from ._tikhonov import smooth
 
 
-class Problem(NamedTuple):
-    """One image to restore.
+class Schedule(NamedTuple):
+    """At which levels an image is denoised, and how near the solution is kept to it.
 
     Attributes:
-        y: the observation ``(C, h, w)`` float32.
-        sigma: its noise, at least ``FLOOR``.
+        steps: how many levels.
+        first: s_1.
+        last: the last level; None is sigma.
+        weight: of the denoised image.
     """
 
-    y: Tensor
-    sigma: float
+    steps: int
+    first: float
+    last: float | None
+    weight: float
 
 
-def problems(observed: Tensor, operator: Operator, sigma: float | Tensor | None) -> list[Problem]:
-    """Check what a solver is given, and return it image by image.
-
-    What a mask hides that comes last in the operator is never read.
-
-    Raises:
-        InputError: an image that is no image, sigma on another scale or to be estimated where
-            pixels are unknown, something else than an operator, or one for images of another size.
-    """
-    if not isinstance(operator, Operator):
-        raise InputError(
-            f"operator must be a gouache.contracts.Operator such as restore.Blur(1.6), "
-            f"got {type(operator).__name__}"
-        )
-    y = batched(_known(observed, operator), "observed")
-    _check_shapes(operator, y[0])
-    level = sigma_of(estimate_noise(y, operator) if sigma is None else sigma, y).detach()
-    if level[0].numel() != 1:
-        raise InputError("sigma must be a number, or one an image, not a map")
-    return [Problem(a, max(FLOOR, float(s))) for a, s in zip(y, level, strict=True)]
-
-
-def estimate_noise(observed: Tensor, operator: Operator) -> Tensor:
-    """Estimate the noise of observations, one number an image ``(B,)``.
+def restored(
+    observed: Tensor,
+    operator: Operator,
+    sigma: float | Tensor | None,
+    denoiser: Denoiser,
+    schedule: Schedule,
+    progress: Progress | None,
+    *,
+    solved: bool = False,
+) -> Tensor:
+    """Restore every image of a batch by splitting, beginning with :func:`tikhonov`'s.
 
     Args:
-        observed: y ``(C, h, w)`` or ``(B, C, h, w)``, pixel range 1.
-        operator: what it was made by; noise came after it.
-
-    Raises:
-        InputError: pixels are unknown, so that what lies there is no noise.
-
-    Reference:
-        As :func:`gouache.patches.estimate_sigma`, 2013.
-
-    Example:
-        >>> import torch
-        >>> from gouache import restore
-        >>> y = 0.1 * torch.randn(1, 64, 64, generator=torch.Generator().manual_seed(0))
-        >>> bool((restore.estimate_noise(y, restore.Blur(1.6)) - 0.1).abs() < 0.01)
-        True
+        observed: as the user gave it, like operator, sigma and progress.
+        operator: A.
+        sigma: the noise.
+        denoiser: D.
+        schedule: the levels.
+        progress: called with (steps done, steps in all), over all images.
+        solved: see ``split``.
     """
-    if _has_holes(operator):
-        raise InputError(
-            "sigma cannot be estimated where pixels are unknown; pass it, 0 if there is no noise"
+    check.between(schedule.weight, "weight", 1e-9)
+    check.sigma(schedule.first, "first")
+    given = problems(observed, operator, sigma)
+    done, found = Counter(schedule.steps * len(given), progress), []
+    for problem in given:
+        last = problem.sigma if schedule.last is None else check.sigma(schedule.last, "last")
+        at, start = levels(schedule.first, last, schedule.steps), smooth(problem, operator)
+        found.append(
+            split(problem, operator, denoiser, start, at, schedule.weight, done, solved=solved)
         )
-    return estimate_sigma(observed)
-
-
-def _check_shapes(operator: Operator, y: Tensor) -> None:
-    made = operator(operator.adjoint(y)).shape
-    if made != y.shape:
-        raise InputError(
-            f"the operator makes {tuple(made)} of an image whose observation is {tuple(y.shape)}"
-        )
-
-
-def _has_holes(operator: Operator) -> bool:
-    parts = operator.operators if isinstance(operator, Compose) else ()
-    holes = isinstance(operator, Mask) and not bool(operator.mask.all())
-    return holes or any(map(_has_holes, parts))
-
-
-def _known(observed: Tensor, operator: Operator) -> Tensor:
-    """Return an observation with 0 in place of what it holds at pixels that a last mask hides."""
-    if not isinstance(observed, Tensor) or observed.ndim not in (3, 4) or 0 in observed.shape:
-        return observed
-    for mask in _last_masks(operator) if observed.is_floating_point() else ():
-        observed = mask.adjoint(observed)
-    return observed.detach()
-
-
-def _last_masks(operator: Operator) -> list[Mask]:
-    """Return the masks that nothing but masks and identities comes after."""
-    found: list[Mask] = []
-    parts = operator.operators if isinstance(operator, Compose) else (operator,)
-    for part in reversed(parts):
-        if not isinstance(part, (Mask, Identity, Compose)):
-            break
-        if isinstance(part, Compose):
-            return found + _last_masks(part)
-        found += [part] if isinstance(part, Mask) else []
-    return found
+    return like(torch.stack(found), observed)
 
 
 def levels(first: float, last: float, steps: int) -> list[float]:
@@ -144,37 +90,31 @@ def split(
     schedule: Sequence[float],
     weight: float,
     done: Callable[[], None],
+    *,
+    solved: bool = False,
 ) -> Tensor:
-    """Solve, denoise, solve, denoise: return the last denoised image.
+    """Solve and denoise in turn, each beginning with what the other returned.
 
-    ``x_k = argmin |A x - y|^2 + rho_k |x - z_(k-1)|^2``, ``z_k = D(x_k, s_k)``.
+    To solve is ``x_k = argmin |A x - y|^2 + rho_k |x - z|^2``, z being the last denoised image, to
+    denoise is ``D(x, s_k)``.
 
     Args:
         problem: y and sigma.
         operator: A.
         denoiser: D.
-        start: z_0.
+        start: what the first step begins with.
         schedule: s_1, s_2, ...
         weight: of the denoised image.
         done: called after each step.
+        solved: whether a step ends with the solution; else it ends with the denoised image.
     """
-    z, u = start, None
+    found, u = start, None
     for s in schedule:
+        if solved:
+            found = denoiser(found[None], s)[0]
         rho = weight * problem.sigma**2 / s**2
-        x, u = nearest(operator, problem.y, z, rho, start=u)
-        z = denoiser(x[None], s)[0]
+        found, u = nearest(operator, problem.y, found, rho, start=u)
+        if not solved:
+            found = denoiser(found[None], s)[0]
         done()
-    return z
-
-
-class Counter:
-    """Counts finished steps over all images of a batch, and tells the caller."""
-
-    def __init__(self, steps: int, progress: Progress | None) -> None:
-        self.steps, self.progress, self.count = steps, progress, 0
-
-    def __call__(self) -> None:
-        """Count one step."""
-        self.count += 1
-        if self.progress is not None:
-            self.progress(self.count, self.steps)
+    return found

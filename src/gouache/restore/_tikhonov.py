@@ -11,7 +11,7 @@ from gouache.patches._image import like
 from gouache.registry import method
 
 from ._least_squares import conjugate_gradients
-from ._splitting import Counter, Problem, Progress, problems
+from ._problem import Counter, Problem, Progress, problems
 
 # Where much is unknown the least curvature is 1e-6 of the greatest; above this, holes stay black.
 TOLERANCE = 1e-8
