@@ -111,7 +111,7 @@ def peak() -> int:
     """
     status = Path("/proc/self/status")
     if status.exists():
-        return 1024 * int(str(status.read_text()).partition("VmHWM:")[2].split()[0])
+        return 1024 * int(status.read_text().partition("VmHWM:")[2].split()[0])
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 

@@ -10,7 +10,6 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -21,8 +20,8 @@ from gouache import check
 from gouache.registry import method
 
 from ._image import batched, kept, like, opponent, sigma_of
+from ._strips import Array, mean_of_strips
 
-Array: TypeAlias = NDArray[np.float32]
 N = 8
 RADIUS, STEP, LEAST = 19, 3, 1e-6
 
@@ -198,9 +197,8 @@ def second(job: Job, basic: Array) -> Step:
 def filtered(step: Step, job: Job, tick: Callable[[], None] = lambda: None) -> Array:
     """Return the estimate of a step ``(C, H, W)``; ``tick`` is called after each strip."""
     from . import _bm3d_kernels as kernels
-    from ._jit import spread
 
-    channels, height, width = job.noisy.shape
+    channels, _, width = job.noisy.shape
 
     def strip(k: int) -> tuple[Array, Array]:
         mine = slice(k * kernels.ROWS, (k + 1) * kernels.ROWS)
@@ -213,13 +211,7 @@ def filtered(step: Step, job: Job, tick: Callable[[], None] = lambda: None) -> A
         )  # fmt: skip
         return acc, norm
 
-    above, below = np.zeros_like(job.noisy), np.zeros_like(job.noisy)
-    for top, (acc, norm) in zip(job.tops, spread(strip, len(job.tops)), strict=True):
-        reach = min(job.reach, height - top)
-        above[:, top : top + reach] += acc[:, :reach]
-        below[:, top : top + reach] += norm[:, :reach]
-        tick()
-    return above / below
+    return mean_of_strips(strip, job.tops, job.noisy.shape, tick)
 
 
 def _guide(image: Array) -> Array:

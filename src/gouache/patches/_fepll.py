@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -24,8 +23,7 @@ from gouache.registry import method
 from ._epll import BETAS, Noise, chosen, split
 from ._prior import PatchPrior
 from ._prior_filter import cosine
-
-Array: TypeAlias = NDArray[np.float32]
+from ._strips import Array, mean_of_strips
 
 
 @method("denoise")
@@ -221,7 +219,6 @@ def _estimate(
 ) -> Tensor:
     """Return the mean of the estimates of the patches at these places."""
     from . import _fepll_kernels as kernels
-    from . import _jit
 
     x = np.ascontiguousarray(plane.cpu().numpy())
     p = x.shape[0] - noise.index.shape[0] + 1
@@ -229,15 +226,19 @@ def _estimate(
     strips = range(0, len(place), kernels.LINES)
     first = np.array([place[a : a + kernels.LINES, :, 0].min() for a in strips], np.int32)
     last = np.array([place[a : a + kernels.LINES, :, 0].max() for a in strips])
-    acc = np.zeros((len(first), int((last - first).max()) + p, x.shape[1]), np.float32)
-    norm, out = np.zeros_like(acc), np.empty_like(x)
+    reach = int((last - first).max()) + p
     sigma = np.array(noise.levels)
     weight = ((sigma[0] / sigma) ** 2).astype(np.float32)
     nodes = (tree.basis, tree.rank, *_tables(tree, sigma**2, tree.basis.shape[2] - 1))
-    with _jit.session():
-        kernels.estimate(x, place, level, weight, *nodes, tree.tops, beam, p, first, acc, norm)
-        kernels.gather(acc, norm, first, out)
-    return torch.from_numpy(out).to(plane.device)
+
+    def strip(k: int) -> tuple[Array, Array]:
+        acc = np.zeros((reach, x.shape[1]), np.float32)
+        norm = np.zeros_like(acc)
+        head = (k, x, place, level, weight)
+        kernels.estimate(*head, *nodes, tree.tops, beam, p, int(first[k]), acc, norm)
+        return acc, norm
+
+    return torch.from_numpy(mean_of_strips(strip, first, x.shape)).to(plane.device)
 
 
 def _tables(tree: Tree, s: NDArray[np.float64], d: int) -> tuple[NDArray[np.generic], ...]:

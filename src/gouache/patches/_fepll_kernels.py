@@ -8,7 +8,6 @@ order, so that the result does not depend on the number of threads.
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from ._jit import kernel
 
@@ -75,14 +74,15 @@ def keep(n, e, found, beam, best, far):
     return found + 1 if found < beam else found
 
 
-@kernel(parallel=True)
+@kernel()
 def estimate(
-    x, place, level, weight, basis, rank, gain, tail, offset, child, shrink, rest, tops, beam, p,
+    s, x, place, level, weight, basis, rank, gain, tail, offset, child, shrink, rest, tops, beam, p,
     first, acc, norm,
 ):  # fmt: skip
-    """Estimate patches and add them up.
+    """Estimate the patches of a strip and add them up.
 
     Args:
+        s: the strip.
         x: one channel ``(H, W)``.
         place: row and column of every patch of the grid ``(A, B, 2)``.
         level: the noise level of every patch ``(A, B)``.
@@ -99,59 +99,42 @@ def estimate(
         tops: the nodes to begin with.
         beam: nodes kept on each level.
         p: side of a patch.
-        first: the first row that each strip reaches.
-        acc: ``(strips, reach, W)``, zero.
+        first: the first row that the strip reaches.
+        acc: ``(reach, W)``, zero.
         norm: likewise.
     """
     D, width = p * p, min(beam, len(rank))
-    for s in prange(len(first)):
-        y, out = np.empty(D, np.float32), np.empty(D, np.float32)
-        c = np.empty(basis.shape[1], np.float32)
-        best, far = np.empty(2 * width + 1, np.int32), np.empty(width + 1, np.float32)
-        for a in range(s * LINES, min((s + 1) * LINES, len(place))):
-            for b in range(place.shape[1]):
-                v, u, at = place[a, b, 0], place[a, b, 1], level[a, b]
-                mean, energy = np.float32(0), np.float32(0)
-                for i in range(p):
-                    for j in range(p):
-                        mean += x[v + i, u + j]
-                mean /= np.float32(D)
-                for i in range(p):
-                    for j in range(p):
-                        e = x[v + i, u + j] - mean
-                        y[i * p + j] = e
-                        energy += e * e
-                k = descend(y, energy, basis, rank, gain[at], tail[at], offset[at], child,
-                            width, tops, width, c, best, far)  # fmt: skip
-                project(y, basis[k], rank[k], c)
-                for j in range(rank[k]):
-                    c[j] *= shrink[at, k, j]
-                flat = rest[at, k]
+    y, out = np.empty(D, np.float32), np.empty(D, np.float32)
+    c = np.empty(basis.shape[1], np.float32)
+    best, far = np.empty(2 * width + 1, np.int32), np.empty(width + 1, np.float32)
+    for a in range(s * LINES, min((s + 1) * LINES, len(place))):
+        for b in range(place.shape[1]):
+            v, u, at = place[a, b, 0], place[a, b, 1], level[a, b]
+            mean, energy = np.float32(0), np.float32(0)
+            for i in range(p):
+                for j in range(p):
+                    mean += x[v + i, u + j]
+            mean /= np.float32(D)
+            for i in range(p):
+                for j in range(p):
+                    e = x[v + i, u + j] - mean
+                    y[i * p + j] = e
+                    energy += e * e
+            k = descend(y, energy, basis, rank, gain[at], tail[at], offset[at], child,
+                        width, tops, width, c, best, far)  # fmt: skip
+            project(y, basis[k], rank[k], c)
+            for j in range(rank[k]):
+                c[j] *= shrink[at, k, j]
+            flat = rest[at, k]
+            for i in range(D):
+                out[i] = mean + flat * y[i]
+            for j in range(rank[k]):
+                e, direction = c[j], basis[k, j]
                 for i in range(D):
-                    out[i] = mean + flat * y[i]
-                for j in range(rank[k]):
-                    e, direction = c[j], basis[k, j]
-                    for i in range(D):
-                        out[i] += e * direction[i]
-                w = weight[at]
-                for i in range(p):
-                    top, below = acc[s, v - first[s] + i], norm[s, v - first[s] + i]
-                    for j in range(p):
-                        top[u + j] += w * out[i * p + j]
-                        below[u + j] += w
-
-
-@kernel(parallel=True)
-def gather(acc, norm, first, out):
-    """Sum the strips in order and divide; strip s begins at row ``first[s]``."""
-    height, width = out.shape
-    for y in prange(height):
-        top, below = np.zeros(width, np.float32), np.zeros(width, np.float32)
-        for s in range(len(first)):
-            at = y - first[s]
-            if 0 <= at < acc.shape[1]:
-                for x in range(width):
-                    top[x] += acc[s, at, x]
-                    below[x] += norm[s, at, x]
-        for x in range(width):
-            out[y, x] = top[x] / below[x]
+                    out[i] += e * direction[i]
+            w = weight[at]
+            for i in range(p):
+                top, below = acc[v - first + i], norm[v - first + i]
+                for j in range(p):
+                    top[u + j] += w * out[i * p + j]
+                    below[u + j] += w

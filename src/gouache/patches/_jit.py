@@ -2,11 +2,10 @@
 
 Kernels lie in files ``_<name>_kernels.py``, which import numba and are imported by functions when
 they are first called. A kernel takes float32 C-contiguous arrays, int32 indices and plain scalars,
-so that it is compiled once; that it is, the logger ``gouache.patches`` is told. Kernels with
-``prange`` run one at a time, in :func:`session`, and not in a process forked from one that has run
-them; all others run through :func:`spread`, side by side. Threads write to disjoint places, or to
-a number of strips that does not depend on how many threads there are: the bytes of a result are the
-same for any number.
+so that it is compiled once; that it is, the logger ``gouache.patches`` is told. No kernel has
+threads of its own, which would need a lock and die in a forked process: they run side by side
+through :func:`spread`. Threads write to disjoint places, or to a number of strips that does not
+depend on how many threads there are: the bytes of a result are the same for any number.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -31,7 +29,6 @@ T = TypeVar("T")
 LOG = logging.getLogger("gouache.patches")
 LOST = "which cannot be kept (NUMBA_CACHE_DIR may name a folder for them)"
 SHARED = ("_jit.py", "_lanes.py", "_rows.py")
-_LOCK = threading.RLock()
 
 
 class _Cache(FunctionCache):
@@ -82,7 +79,6 @@ _without_scipy()
 
 def kernel(
     *,
-    parallel: bool = False,
     inline: bool = False,
     reassociate: bool = False,
     allocates: bool = True,
@@ -90,7 +86,6 @@ def kernel(
     """Compile a function at its first call, and keep the result beside the source if possible.
 
     Args:
-        parallel: whether ``prange`` runs on several threads.
         inline: whether LLVM should put the function into its callers.
         reassociate: whether a sum may be taken in another order, so that it vectorises; the order
             is one and the same for a compiled function, but processors may differ.
@@ -99,7 +94,7 @@ def kernel(
     """
 
     def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-        options: dict[str, Any] = {"nogil": True, "parallel": parallel, "error_model": "numpy"}
+        options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
         options["no_cfunc_wrapper"] = True  # what only C would call costs a tenth of the time
         if not allocates:
             options["_nrt"] = False
@@ -115,20 +110,11 @@ def kernel(
     return compiled
 
 
-@contextlib.contextmanager
-def session() -> Iterator[None]:
-    """Hold the process's lock, with as many threads as torch uses; call kernels in here."""
-    with _LOCK:
-        most: int = numba.config.NUMBA_NUM_THREADS  # pyright: ignore
-        numba.set_num_threads(max(1, min(torch.get_num_threads(), most)))
-        yield
-
-
 def spread(task: Callable[[int], T], count: int) -> Iterator[T]:
     """Yield ``task(0)``, ..., ``task(count - 1)``, worked on by as many threads as torch uses.
 
-    For kernels without ``prange``, which compile in half the time and need no lock: they release
-    the interpreter, so that threads of Python run side by side. No more than a few results wait.
+    Kernels release the interpreter, so that threads of Python run side by side. No more than a few
+    results wait.
     """
     workers = min(torch.get_num_threads(), count)
     if workers < 2:

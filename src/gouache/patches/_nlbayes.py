@@ -7,7 +7,6 @@ the noise.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -18,8 +17,7 @@ from gouache import check
 from gouache.registry import method
 
 from ._image import batched, kept, like, sigma_of
-
-Array: TypeAlias = NDArray[np.float32]
+from ._strips import Array, mean_of_strips
 
 
 @method("denoise")
@@ -136,7 +134,6 @@ def _at(level: float, *rows: tuple[float, float]) -> float:
 
 def _step(z: Array, basic: Array, guide: Array, noise: Array, step: _Step, gamma: float) -> Array:
     """Run one step on the channels ``(C, H, W)``."""
-    from . import _jit
     from . import _nlbayes_kernels as kernels
 
     z, guide = np.ascontiguousarray(z), np.ascontiguousarray(guide)
@@ -147,17 +144,17 @@ def _step(z: Array, basic: Array, guide: Array, noise: Array, step: _Step, gamma
     tails = np.append(rows[kernels.ROWS - 1 :: kernels.ROWS], rows[-1])[: len(heads)]
     tops = np.maximum(0, heads - radius).astype(np.int32)
     reach = int((np.minimum(tails + radius + p, z.shape[1]) - tops).max())
-    acc = np.zeros((len(tops), len(z), reach, z.shape[2]), np.float32)
-    norm, out = np.zeros((len(tops), reach, z.shape[2]), np.float32), np.empty_like(z)
     tau = np.float32(step.tau**2 * p * p * len(guide))
     search = (rows, cols, p, radius, step.group, tau)
-    with _jit.session():
-        kernels.estimate(
-            *(z, basic, guide, means, *search, float(step.beta), float(gamma), step.second),
-            *(tops, acc, norm),
-        )
-        kernels.gather(acc, norm, tops, out)
-    return out
+    rule = (float(step.beta), float(gamma), step.second)
+
+    def strip(k: int) -> tuple[Array, Array]:
+        acc = np.zeros((len(z), reach, z.shape[2]), np.float32)
+        norm = np.zeros(acc.shape[1:], np.float32)
+        kernels.estimate(k, z, basic, guide, means, *search, *rule, int(tops[k]), acc, norm)
+        return acc, norm
+
+    return mean_of_strips(strip, tops, z.shape)
 
 
 def _starts(length: int, p: int) -> NDArray[np.int32]:

@@ -11,7 +11,6 @@ the number of threads.
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from ._jit import kernel
 
@@ -163,15 +162,17 @@ def bayes(x, pilot, n, d, level, second, mean, C, B):
             x[k, i] -= np.float32(level * B[i, k])
 
 
-@kernel(parallel=True)
+@kernel()
 def estimate(
-    z, basic, guide, noise, rows, cols, p, radius, most, tau, beta, gamma, second, tops, acc, norm
-):
-    """Estimate every group, and add its patches up.
+    s, z, basic, guide, noise, rows, cols, p, radius, most, tau, beta, gamma, second, first, acc,
+    norm,
+):  # fmt: skip
+    """Estimate every group of a strip, and add its patches up.
 
     A reference that was in a group before, or beside a patch that was, is passed over.
 
     Args:
+        s: the strip.
         z: the noisy channels ``(C, H, W)``.
         basic: the result of the first step; in that step anything of this shape.
         guide: patches are compared in it ``(G, H, W)``.
@@ -185,84 +186,65 @@ def estimate(
         beta: factor of sigma^2.
         gamma: a group whose variance is at most that many sigma^2 is flat.
         second: whether it is the second step: channels together, the Gaussian of ``basic``.
-        tops: the first row that each strip reaches.
-        acc: ``(strips, C, reach, W)``, zero.
-        norm: ``(strips, reach, W)``, zero.
+        first: the first row that the strip reaches.
+        acc: ``(C, reach, W)``, zero.
+        norm: ``(reach, W)``, zero.
     """
     channels, _, width = z.shape
     size, side = p * p, 2 * radius + 1
     parts = 1 if second else channels
     d = size * channels // parts
-    for s in prange(len(tops)):
-        far = np.empty(side * side, np.float32)
-        ys, xs = np.empty(side * side, np.int32), np.empty(side * side, np.int32)
-        x, pilot = np.empty((side * side, d), np.float32), np.empty((side * side, d), np.float32)
-        mean, C, B = np.empty(d), np.empty((d, d)), np.empty((d, side * side))
-        means = np.empty(channels)
-        first = tops[s]
-        done = np.zeros((acc.shape[2], width), np.uint8)
-        for r in range(s * ROWS, min((s + 1) * ROWS, len(rows))):
-            for q in range(len(cols)):
-                row, col = rows[r], cols[q]
-                edge = r == 0 or q == 0 or r == len(rows) - 1 or q == len(cols) - 1
-                if done[row - first, col] > (1 if edge else 0):
-                    continue
-                n = similar(guide, row, col, p, radius, most, tau, far, ys, xs)
-                variance = noise[row, col]
-                total = 0.0
-                for c in range(channels):
-                    take(z, c, p, ys, xs, n, 0, x)
-                    means[c], one = spread(x, n, 0, size)
-                    total += one
+    far = np.empty(side * side, np.float32)
+    ys, xs = np.empty(side * side, np.int32), np.empty(side * side, np.int32)
+    x, pilot = np.empty((side * side, d), np.float32), np.empty((side * side, d), np.float32)
+    mean, C, B = np.empty(d), np.empty((d, d)), np.empty((d, side * side))
+    means = np.empty(channels)
+    done = np.zeros((acc.shape[1], width), np.uint8)
+    for r in range(s * ROWS, min((s + 1) * ROWS, len(rows))):
+        for q in range(len(cols)):
+            row, col = rows[r], cols[q]
+            edge = r == 0 or q == 0 or r == len(rows) - 1 or q == len(cols) - 1
+            if done[row - first, col] > (1 if edge else 0):
+                continue
+            n = similar(guide, row, col, p, radius, most, tau, far, ys, xs)
+            variance = noise[row, col]
+            total = 0.0
+            for c in range(channels):
+                take(z, c, p, ys, xs, n, 0, x)
+                means[c], one = spread(x, n, 0, size)
+                total += one
+                if second:
+                    take(basic, c, p, ys, xs, n, 0, pilot)
+                    means[c], one = spread(pilot, n, 0, size)
+            flat = total <= gamma * variance * channels
+            for part in range(parts):
+                for c in range(channels // parts):
+                    take(z, part + c, p, ys, xs, n, c * size, x)
                     if second:
-                        take(basic, c, p, ys, xs, n, 0, pilot)
-                        means[c], one = spread(pilot, n, 0, size)
-                flat = total <= gamma * variance * channels
-                for part in range(parts):
-                    for c in range(channels // parts):
-                        take(z, part + c, p, ys, xs, n, c * size, x)
-                        if second:
-                            take(basic, part + c, p, ys, xs, n, c * size, pilot)
-                    if not flat:
-                        bayes(x, pilot, n, d, beta * variance, second, mean, C, B)
-                    for c in range(channels // parts):
-                        for k in range(n):
-                            for i in range(p):
-                                out = acc[s, part + c, ys[k] + i - first, xs[k] : xs[k] + p]
-                                for j in range(p):
-                                    value = x[k, c * size + i * p + j]
-                                    out[j] += np.float32(means[part + c]) if flat else value
-                for k in range(n):
-                    v, u = ys[k] - first, xs[k]
-                    for i in range(p):
-                        for j in range(p):
-                            norm[s, v + i, u + j] += np.float32(1)
-                    done[v, u] = 2
-                    if v > 0:
-                        done[v - 1, u] = max(done[v - 1, u], 1)
-                    if u > 0:
-                        done[v, u - 1] = max(done[v, u - 1], 1)
-                    if v + 1 < done.shape[0]:
-                        done[v + 1, u] = max(done[v + 1, u], 1)
-                    if u + 1 < width:
-                        done[v, u + 1] = max(done[v, u + 1], 1)
-
-
-@kernel(parallel=True)
-def gather(acc, norm, tops, out):
-    """Sum the strips in order and divide; strip s begins at row ``tops[s]``."""
-    channels, height, width = out.shape
-    for y in prange(height):
-        for c in range(channels):
-            top, below = np.zeros(width, np.float32), np.zeros(width, np.float32)
-            for s in range(len(tops)):
-                at = y - tops[s]
-                if 0 <= at < acc.shape[2]:
-                    for x in range(width):
-                        top[x] += acc[s, c, at, x]
-                        below[x] += norm[s, at, x]
-            for x in range(width):
-                out[c, y, x] = top[x] / below[x]
+                        take(basic, part + c, p, ys, xs, n, c * size, pilot)
+                if not flat:
+                    bayes(x, pilot, n, d, beta * variance, second, mean, C, B)
+                for c in range(channels // parts):
+                    for k in range(n):
+                        for i in range(p):
+                            out = acc[part + c, ys[k] + i - first, xs[k] : xs[k] + p]
+                            for j in range(p):
+                                value = x[k, c * size + i * p + j]
+                                out[j] += np.float32(means[part + c]) if flat else value
+            for k in range(n):
+                v, u = ys[k] - first, xs[k]
+                for i in range(p):
+                    for j in range(p):
+                        norm[v + i, u + j] += np.float32(1)
+                done[v, u] = 2
+                if v > 0:
+                    done[v - 1, u] = max(done[v - 1, u], 1)
+                if u > 0:
+                    done[v, u - 1] = max(done[v, u - 1], 1)
+                if v + 1 < done.shape[0]:
+                    done[v + 1, u] = max(done[v + 1, u], 1)
+                if u + 1 < width:
+                    done[v, u + 1] = max(done[v, u + 1], 1)
 
 
 @kernel()
