@@ -148,7 +148,7 @@ def noise_textures() -> None:
             pair = [
                 statistics.mean(abs(255 * f(y) / level - 1) for y in ys) for f in (ours, by_skimage)
             ]
-            row += f"{100 * pair[0]:8.1f} /{100 * pair[1]:6.1f}"
+            row += f"{100 * pair[0]:9.2f} /{100 * pair[1]:7.2f}"
         print(f"{name:16s}{row}", flush=True)
 
 
