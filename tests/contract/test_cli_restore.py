@@ -1,9 +1,14 @@
 """``gouache restore``, in process."""
 
+import io
+
 import pytest
 import torch
+from rich.console import Console
+from rich.progress import Progress
 
 from gouache import image, registry, restore
+from gouache.cli import _screen
 from gouache.cli._restore import _seen
 from gouache.cli.main import main
 from gouache.random import generator
@@ -48,6 +53,34 @@ def test_options_reach_the_method(capsys):
     blurred = image.load("blurred.png")
     expected = restore.hqs(blurred, restore.Blur(1.2), 4 / 255, denoiser="nlmeans", steps=3)
     torch.testing.assert_close(image.load("a.png"), expected.clamp(0, 1), atol=0.51 / 255, rtol=0)
+
+
+def on_a_terminal(monkeypatch):
+    """Return a list of (steps done, steps in all) that a bar has shown."""
+    shown, update = [], Progress.update
+
+    def noted(self, task, *, completed, total):
+        shown.append((completed, total))
+        update(self, task, completed=completed, total=total)
+
+    monkeypatch.setattr(Progress, "update", noted)
+    monkeypatch.setattr(
+        _screen, "console", lambda: Console(file=io.StringIO(), force_terminal=True)
+    )
+    return shown
+
+
+def test_on_a_terminal_a_bar_shows_the_steps(monkeypatch, capsys):
+    shown = on_a_terminal(monkeypatch)
+    assert run(capsys, "blurred.png a.png --operator blur:1.2 --sigma 4/255 --steps 3")[0] == 0
+    assert shown == [(1, 3), (2, 3), (3, 3)]
+    shown.clear()
+    assert main(["denoise", "blurred.png", "b.png", "--method", "bm3d"]) == 0
+    assert shown
+    assert shown[-1][0] == shown[-1][1] == len(shown)
+    shown.clear()
+    assert main(["denoise", "blurred.png", "c.png", "--method", "gaussian"]) == 0
+    assert not shown
 
 
 def test_without_sigma_it_says_what_it_found(capsys):

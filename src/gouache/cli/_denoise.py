@@ -13,7 +13,7 @@ import typer
 from ._compiling import compiling
 from ._folders import each_picture
 from ._options import Seed, Threads, noise_level, using
-from ._screen import say, waiting
+from ._screen import Told, say, telling, waiting
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -99,15 +99,16 @@ class _Job:
             return None
         return float(estimate_sigma(noisy)) if self.sigma is None else self.sigma
 
-    def run(self, noisy: Tensor, level: float | None) -> Tensor:
-        """Denoise a picture."""
+    def run(self, noisy: Tensor, level: float | None, told: Told | None = None) -> Tensor:
+        """Denoise a picture; ``told`` hears of (steps done, steps in all)."""
         from gouache import patches, random
 
         if self.noise is Noise.poisson:
             return patches.poisson(noisy, self.peak, method=self.filtered.__name__)
         if self.noise is Noise.impulse:
             return patches.impulse(noisy, rng=random.generator(self.seed))
-        return self.filtered(noisy, level)
+        options = {} if told is None else telling(self.filtered, told)
+        return self.filtered(noisy, level, **options)
 
     def write(self, file: Path, target: Path) -> str:
         """Denoise one of many pictures, and return what to tell."""
@@ -131,9 +132,9 @@ def _one(job: _Job, source: Path, out: Path, explain: str | None) -> None:
     if job.sigma is None and level is not None:
         say(_told(level))
     name = "impulse" if job.noise is Noise.impulse else job.filtered.__name__
-    with waiting(f"{name} of {noisy.shape[-1]}x{noisy.shape[-2]} pixels"):
+    with waiting(f"{name} of {noisy.shape[-1]}x{noisy.shape[-2]} pixels") as told:
         found = explained(noisy, level, at=at) if explained else None
-        clean = job.run(noisy, level)
+        clean = job.run(noisy, level, told)
     _save(clean, out, bits)
     if found is not None:
         image.save(patches.draw(found, noisy), beside)

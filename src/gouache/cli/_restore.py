@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ._options import Threads, noise_level, using
-from ._screen import say, waiting
+from ._screen import say, telling, waiting
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,7 +54,8 @@ def restore(
         if level is None:
             level = float(estimate_noise(observed, damage))
             say(f"sigma {level:.4f}, that is {255 * level:.1f}/255")
-        with waiting(f"{method} of {observed.shape[-1]}x{observed.shape[-2]} pixels"):
+        with waiting(f"{method} of {observed.shape[-1]}x{observed.shape[-2]} pixels") as told:
+            options |= telling(solver, told)
             restored: Tensor = solver(observed, damage, level, **options)
     image.save(_seen(restored, observed, damage).clamp(0, 1), out)
     typer.echo(out)

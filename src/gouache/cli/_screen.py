@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
 
 import typer
 
@@ -58,17 +59,28 @@ class Clock:
         self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 
 
+Told: TypeAlias = Callable[[int, int], None]
+
+
 @contextlib.contextmanager
-def waiting(text: str) -> Iterator[None]:
-    """Turn a spinner with the time elapsed while the block runs; elsewhere write one line."""
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+def waiting(text: str) -> Iterator[Told]:
+    """Turn a spinner with the time elapsed while the block runs; elsewhere write one line.
+
+    What is yielded may be called with (steps done, steps in all): a bar then shows them.
+    """
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     screen = console()
     if not screen.is_terminal:
         say(f"{text} ...")
-        yield
+        yield lambda done, total: None
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=screen, transient=True) as progress:
-        progress.add_task(text, total=None)
-        yield
+        task = progress.add_task(text, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def telling(run: Callable[..., Any], told: Told) -> dict[str, Told]:
+    """Return ``progress=told`` as an option of a method, if the method has it."""
+    return {"progress": told} if "progress" in inspect.signature(run).parameters else {}
