@@ -1,10 +1,12 @@
 """Compilation is told once, by whoever compiles; tasks are spread over threads, in order."""
 
+import ast
 import importlib.util
 import logging
 import sys
 import threading
-from types import SimpleNamespace
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -86,6 +88,50 @@ def test_an_error_of_a_task_ends_the_rest(count):
     with train.threads(count), pytest.raises(ValueError, match="three"):
         list(_jit.spread(task, 1000))
     assert len(begun) < 30
+
+
+def test_a_change_of_what_kernels_share_makes_the_cache_forget(tmp_path, monkeypatch):
+    monkeypatch.setattr("numba.core.config.CACHE_DIR", str(tmp_path))
+
+    def twice(x):
+        return 2 * x
+
+    def hits():
+        made = _jit.kernel()(twice)
+        assert made(3) == 6
+        return sum(made.stats.cache_hits.values())
+
+    assert [hits(), hits()] == [0, 1]
+    monkeypatch.setattr(_jit, "_shared", lambda: "changed")
+    assert [hits(), hits()] == [0, 1]
+
+
+def test_a_cache_that_names_a_class_that_is_no_more_is_as_none(tmp_path, monkeypatch):
+    monkeypatch.setattr("numba.core.config.CACHE_DIR", str(tmp_path))
+    module = ModuleType("here_today")
+    exec(
+        "from typing import NamedTuple\nclass Pair(NamedTuple):\n    a: int\n    b: int",
+        vars(module),
+    )
+    monkeypatch.setitem(sys.modules, "here_today", module)
+
+    def added(pair):
+        return pair[0] + pair[1]
+
+    made = _jit.kernel()(added)
+    assert made(module.Pair(1, 2)) == 3
+    del module.Pair
+    made = _jit.kernel()(added)
+    assert made((1, 2)) == 3
+    assert not made.stats.cache_hits
+
+
+def test_kernels_take_nothing_from_files_that_the_cache_does_not_watch():
+    folder = Path(_jit.__file__).parent
+    for file in [*folder.glob("*_kernels.py"), folder / "_rows.py", folder / "_lanes.py"]:
+        tree = ast.parse(file.read_text())
+        inner = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level]
+        assert {f"{node.module}.py" for node in inner} <= set(_jit.SHARED), file.name
 
 
 def test_lanes_round_as_single_floats_do():

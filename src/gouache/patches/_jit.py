@@ -11,11 +11,13 @@ depend on how many threads there are: the bytes of a result are the same for any
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,9 +38,25 @@ class _Cache(FunctionCache):
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
-        files = [Path(__file__).with_name(name).stat() for name in SHARED]
-        stamp = self._impl.locator.get_source_stamp(), *((f.st_mtime, f.st_size) for f in files)
-        self._cache_file = IndexDataCacheFile(self._cache_path, self._impl.filename_base, stamp)
+        stamp = (self._impl.locator.get_source_stamp(), _shared())
+        self._cache_file = _Index(self._cache_path, self._impl.filename_base, stamp)
+
+
+class _Index(IndexDataCacheFile):
+    """An index of compiled kernels, empty where it names classes of ours that are no more."""
+
+    def _load_index(self) -> dict[Any, Any]:
+        try:
+            return super()._load_index()
+        except (AttributeError, ImportError):
+            return {}
+
+
+@cache
+def _shared() -> str:
+    """Return a hash of the files that kernels share."""
+    files = (Path(__file__).with_name(name) for name in SHARED)
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 class _Teller(event.Listener):
@@ -103,7 +121,8 @@ def kernel(
         if reassociate:
             options["fastmath"] = {"reassoc", "contract", "nsz"}
         found: Any = numba.njit(**options)(function)
-        with contextlib.suppress(RuntimeError):  # no folder for the cache can be written
+        # No folder for the cache can be written; files in an archive; a numba of another make.
+        with contextlib.suppress(RuntimeError, OSError, AttributeError):
             found._cache = _Cache(function)
         return found
 

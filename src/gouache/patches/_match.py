@@ -16,6 +16,8 @@ from torch import Tensor
 from gouache import check
 from gouache.check import InputError
 
+LARGEST = 1e15
+
 
 @dataclass(frozen=True)
 class Field:
@@ -146,18 +148,22 @@ def distances(asked: Problem, at: Tensor, place: Tensor, most: int = 16384) -> T
 
     Differences are squared directly, so that nothing cancels; where ``place`` is -1 it is infinite.
     """
-    p, (_, w), (_, wide) = asked.patch, asked.shape, asked.source_shape
-    out = torch.empty(place.shape, device=place.device)
+    p, out = asked.patch, torch.empty(place.shape, device=place.device)
     for some in torch.arange(len(at), device=at.device).split(most):
-        here = _taken(asked.query, at[some] // w, at[some] % w, p)
-        weight = None
-        if asked.weight is not None:
-            weight = _taken(asked.weight[None], at[some] // w, at[some] % w, p)
+        here = patches_at(asked.query, at[some], p)
+        weight = None if asked.weight is None else patches_at(asked.weight[None], at[some], p)
         for j in range(place.shape[1]):
-            q = place[some, j].clamp(min=0)
-            e = (here - _taken(asked.source, q // wide, q % wide, p)).square()
+            e = (here - patches_at(asked.source, place[some, j].clamp(min=0), p)).square()
             out[some, j] = (e if weight is None else e * weight).sum((0, 2))
     return torch.where(place >= 0, out, math.inf)
+
+
+def patches_at(image: Tensor, place: Tensor, p: int) -> Tensor:
+    """Return patches ``(C, n, p p)`` of an image ``(C, H, W)`` at linear places ``(n,)``."""
+    wide, step = image.shape[2] - p + 1, torch.arange(p, device=image.device)
+    y = (place[:, None, None] // wide + step[:, None]).expand(-1, p, p)
+    x = (place[:, None, None] % wide + step).expand(-1, p, p)
+    return image.flatten(1)[:, (y * image.shape[2] + x).flatten(1)]
 
 
 def vote(field: Field, source: Tensor, *, weight: Tensor | None = None) -> Tensor:
@@ -206,14 +212,6 @@ def vote(field: Field, source: Tensor, *, weight: Tensor | None = None) -> Tenso
     return total / norm
 
 
-def _taken(image: Tensor, rows: Tensor, cols: Tensor, p: int) -> Tensor:
-    """Return patches ``(C, n, p p)`` of an image at places ``rows, cols (n,)``."""
-    step = torch.arange(p, device=image.device)
-    y = (rows[:, None, None] + step[:, None]).expand(-1, p, p)
-    x = (cols[:, None, None] + step).expand(-1, p, p)
-    return image.flatten(1)[:, (y * image.shape[2] + x).flatten(1)]
-
-
 def _fitting(image: Tensor, patch: int) -> tuple[int, int]:
     return image.shape[1] - patch + 1, image.shape[2] - patch + 1
 
@@ -224,7 +222,13 @@ def _image(image: Tensor, name: str) -> Tensor:
         raise InputError(f"{name} must be a tensor (C, H, W), not empty, got {what}")
     if not image.is_floating_point():
         raise InputError(f"{name} must be float, got {image.dtype}; divide 8-bit levels by 255")
-    return check.finite(image, name).detach().float().contiguous()
+    found = check.finite(image, name).detach().float().contiguous()
+    if float(found.abs().max()) > LARGEST:
+        raise InputError(
+            f"{name} must lie within {LARGEST:g}, as squares are summed in float32, got values up "
+            f"to {float(image.detach().abs().max()):g}; scale both images"
+        )
+    return found
 
 
 def _guided(a: Tensor, b: Tensor, guides: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,8 @@ numba has to wrap around does not vectorise. A list holds the k best matches of 
 first: ``place`` has ``row << 16 | column``, or -1, and ``far`` the distance.
 
 Codes are the bytes of ``_match_tree.py``. Components are orthonormal, so that the squares of the
-levels between two codes add up to no more than the distance; that spares most of the distances.
+levels between two codes add up to no more than the distance, but for rounding; that spares most of
+the distances.
 
 The rows of places are cut into bands, each worked on by one thread. A sweep does every other band,
 then the rest: within a band places are visited in order, across bands only those are read that are
@@ -73,38 +74,36 @@ def weighted(a, b, weight, y, x, v, u, p, channels, wide_a, wide_b, limit):
 
 @kernel(inline=True, allocates=False)
 def bound(codes, at, to):
-    """Return what the distance of the patches ``at`` and ``to``, linear places, is not below."""
-    levels = between16(codes[0], (at, 0), codes[1], (to, 0))
-    return total(levels * levels * load16(codes[2], 0))
+    """Return a lower bound, up to rounding, of the distance of patches at linear places."""
+    apart = between16(codes.query, (at, 0), codes.source, (to, 0))
+    return total(apart * apart * load16(codes.weight, 0))
 
 
 @kernel(inline=True, allocates=False)
 def free(task, y, x, v, u):
     """Return whether (y, x) may have the source patch (v, u)."""
-    allowed, exclusion, wide = task[4], task[5], task[8]
-    if max(abs(v - y), abs(u - x)) < exclusion:
+    if max(abs(v - y), abs(u - x)) < task.exclusion:
         return False
-    return not len(allowed) or allowed[v * wide + u]
+    return not len(task.allowed) or task.allowed[v * task.wide + u]
 
 
 @kernel(inline=True, allocates=False)
 def offer(task, y, x, v, u, place, far):
     """Take the source patch (v, u) into the list ``place, far`` of (y, x) if it belongs there."""
-    a, b, codes, weight, _, _, width, high, wide, p, channels = task
-    if v < 0 or u < 0 or v >= high or u >= wide or not free(task, y, x, v, u):
+    if v < 0 or u < 0 or v >= task.high or u >= task.wide or not free(task, y, x, v, u):
         return
-    k = len(far)
+    k, width, wide, p = len(far), task.width, task.wide, task.patch
     limit, packed = far[k - 1], np.int32(v << 16 | u)
-    if not len(weight) and bound(codes, y * width + x, v * wide + u) >= limit:
+    if not len(task.weight) and bound(task.codes, y * width + x, v * wide + u) >= limit:
         return
     for i in range(k):
         if place[i] == packed:
             return
-    sides = (width + p - 1, wide + p - 1)
-    if len(weight):
-        d = weighted(a, b, weight, y, x, v, u, p, channels, *sides, limit)
+    given = (y, x, v, u, p, task.channels, width + p - 1, wide + p - 1, limit)
+    if len(task.weight):
+        d = weighted(task.query, task.source, task.weight, *given)
     else:
-        d = ssd(a, b, y, x, v, u, p, channels, sides[0], sides[1], limit)
+        d = ssd(task.query, task.source, *given)
     if d < limit:
         at = k - 1
         while at > 0 and far[at - 1] > d:
@@ -121,8 +120,7 @@ def begin(band, task, looked, listed, lists, seed, place, far):
 
     Args:
         band: of rows.
-        task: query and source, flat; codes; the weight of the query's pixels, flat; which patches
-            may be taken, flat; the exclusion; w, h', w'; P; C. What is not asked for has length 0.
+        task: see ``_patchmatch.Task``.
         looked: which places are looked up, flat, or of length 0.
         listed: the linear places that may be taken, or of length 0.
         lists: room for ``k + TRIED`` places and distances a band.
@@ -131,8 +129,8 @@ def begin(band, task, looked, listed, lists, seed, place, far):
         far: ``(h, w, k)``, infinite.
     """
     height, width, k = far.shape
-    high, wide = task[7], task[8]
-    count = len(listed) if len(listed) else high * wide
+    wide = task.wide
+    count = len(listed) if len(listed) else task.high * wide
     guess = lists[0][band, :k]
     for y in range(band * BAND, min(height, (band + 1) * BAND)):
         for x in range(width):
@@ -161,7 +159,7 @@ def sweep(band, task, looked, tree, lists, seed, number, place, far):
         band: of rows.
         task: as in ``begin``.
         looked: see there.
-        tree: see ``_match_tree.grown``.
+        tree: see ``_match_tree.Tree``.
         lists: as in ``begin``.
         seed: see there.
         number: of the sweep, from 1.
@@ -183,7 +181,7 @@ def sweep(band, task, looked, tree, lists, seed, number, place, far):
             hand_on(task, y, x, y - step, x, place, far)
             word = hashed(seed, number, y * width + x, 0)
             for i in range(leaf(task, y, x, tree, word, far[y, x, k - 1], alike, bounds)):
-                v, u = np.int64(alike[i]) // task[8], np.int64(alike[i]) % task[8]
+                v, u = np.int64(alike[i]) // task.wide, np.int64(alike[i]) % task.wide
                 offer(task, y, x, v, u, place[y, x], far[y, x])
             search(task, y, x, seed, number, place, far)
 
@@ -203,12 +201,12 @@ def hand_on(task, y, x, py, px, place, far):
 @kernel(inline=True, allocates=False)
 def search(task, y, x, seed, number, place, far):
     """Offer a place random ones around its best match, in windows that halve."""
-    weight, width, high, wide = task[3], task[6], task[7], task[8]
+    width, high, wide = task.width, task.high, task.wide
     packed = place[y, x, 0]
     if packed < 0:
         return
     v, u = np.int64(packed >> 16), np.int64(packed & 0xFFFF)
-    radius = max(high, wide) if len(weight) else min(NEAR, max(high, wide))
+    radius = max(high, wide) if len(task.weight) else min(NEAR, max(high, wide))
     draw = 1
     while radius > 0:
         up, left = max(0, v - radius), max(0, u - radius)
@@ -228,28 +226,28 @@ def leaf(task, y, x, tree, word, limit, alike, bounds):
         task: as in ``begin``.
         y: row of the place.
         x: column.
-        tree: see ``_match_tree.grown``.
+        tree: see ``_match_tree.Tree``.
         word: a random number; it decides what is looked at where the leaf is large.
         limit: distance from which on patches do not count, if there are no weights.
         alike: linear places.
         bounds: of their distances, ascending.
     """
-    codes, weight, width, wide = task[2], task[3], task[6], task[8]
     cuts, starts, order = tree
-    at, node, leaves = y * width + x, 1, len(starts) - 1
+    query, source, unit = task.codes.query, task.codes.source, load16(task.codes.weight, 0)
+    at, wide, node, leaves = y * task.width + x, task.wide, 1, len(starts) - 1
     while node < leaves:
         cut = cuts[node]
-        node = 2 * node + (codes[0][at, cut >> 8] >= (cut & 255))
+        node = 2 * node + (query[at, cut >> 8] >= (cut & 255))
     first, last = np.int64(starts[node - leaves]), np.int64(starts[node - leaves + 1])
     if last - first > SCAN:
         first += word * (last - first - SCAN + 1) >> 32
         last = first + SCAN
-    found, most, query, source, unit = 0, len(alike), codes[0], codes[1], load16(codes[2], 0)
-    bounds[:] = np.inf if len(weight) else limit
+    found, most = 0, len(alike)
+    bounds[:] = np.inf if len(task.weight) else limit
     for j in range(first, last):
         to = np.int64(order[j])
-        levels = between16(query, (at, 0), source, (to, 0))
-        d = total(levels * levels * unit)
+        apart = between16(query, (at, 0), source, (to, 0))
+        d = total(apart * apart * unit)
         if d < bounds[most - 1] and free(task, y, x, to // wide, to % wide):
             i, found = most - 1, min(most, found + 1)
             while i > 0 and bounds[i - 1] > d:

@@ -9,8 +9,7 @@ components anew: patches that one tree keeps apart meet in another.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,20 +17,19 @@ from numpy.typing import NDArray
 
 from gouache import random
 
-from ._match import Problem
+from ._match import Problem, patches_at
 
 SAMPLE = 1024  # patches that say what the main components are
+ROUNDS = 12  # of the iteration that finds them
 COMPONENTS, FEWER = 16, 10  # the second where there are more than LARGE patches, to save memory
 LARGE = 2**19
 DEVIATIONS = 5.0  # on either side of the mean, that the 256 levels of a component span
 LEAF = 64  # patches at least
 TOP = 3  # levels of a tree that are made one after the other, before its branches are side by side
 JITTER = 1.0  # of the logarithm of a component's variance, when a tree weighs it
-Tree: TypeAlias = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]
 
 
-@dataclass(frozen=True)
-class Codes:
+class Codes(NamedTuple):
     """The main components of all patches, in levels.
 
     Rows may be loaded 16 bytes at a time: behind the last one there is room.
@@ -39,7 +37,8 @@ class Codes:
     Attributes:
         query: ``(h w, m)``.
         source: ``(h' w', m)``; the query's in a self-match.
-        weight: square of a level of each component ``(16,)``, 0 for those that are none.
+        weight: square of a level of each component ``(16,)``; 0 where there is none, it does not
+            vary, or it has no byte.
     """
 
     query: NDArray[np.uint8]
@@ -47,78 +46,107 @@ class Codes:
     weight: NDArray[np.float32]
 
 
-def codes(asked: Problem, task: tuple) -> Codes:
-    """Return the components of the query's and of the source's patches."""
-    basis, mean, spread = _components(asked)
-    unit = 2 * DEVIATIONS * spread / 256
-    some = spread > 1e-6 * spread.max()
-    scale = np.where(some, 1 / np.where(some, unit, 1), 0)
-    count = asked.source_shape[0] * asked.source_shape[1]
-    m = FEWER if count > LARGE else COMPONENTS
-    levels = (basis, mean - 128 * unit, scale)
-    levels = tuple(np.ascontiguousarray(x, np.float32) for x in levels)
-    query = _coded(task[0], asked.shape, asked, levels, m)
-    same = task[1] is task[0]
-    source = query if same else _coded(task[1], asked.source_shape, asked, levels, m)
-    weight = np.where(some & (np.arange(len(unit)) < m), unit**2, 0)
-    return Codes(query, source, weight.astype(np.float32))
+class Tree(NamedTuple):
+    """A tree; the children of node n, the root being 1, are 2n and 2n + 1.
+
+    Attributes:
+        cuts: of each node, ``component << 8 | level``; what is below the level is on the left.
+        starts: the patches of leaf c, from the left, are ``order[starts[c] : starts[c + 1]]``.
+        order: linear places.
+    """
+
+    cuts: NDArray[np.int32]
+    starts: NDArray[np.int32]
+    order: NDArray[np.int32]
+
+
+class Basis(NamedTuple):
+    """The main components of some patches.
+
+    Attributes:
+        mean: patch, flat ``(P P C,)``.
+        main: orthonormal columns ``(P P C, 16)``, 0 where there are fewer.
+        spread: standard deviation along each ``(16,)``.
+    """
+
+    mean: NDArray[np.float32]
+    main: NDArray[np.float32]
+    spread: NDArray[np.float32]
+
+
+def codes(
+    asked: Problem, a: NDArray[np.float32], b: NDArray[np.float32], listed: NDArray[np.int32]
+) -> Codes:
+    """Return the components of the query's and of the source's patches.
+
+    Args:
+        asked: what is matched.
+        a: the query, flat, a pixel's channels side by side.
+        b: the source; the query itself in a self-match.
+        listed: the linear places of the source that may be taken, or of length 0.
+    """
+    basis = components(asked, listed)
+    unit = 2 * DEVIATIONS * basis.spread / 256
+    varies = basis.spread > 1e-6 * basis.spread.max()
+    scale = np.where(varies, 1 / np.where(varies, unit, 1), 0)
+    m = FEWER if asked.source_shape[0] * asked.source_shape[1] > LARGE else COMPONENTS
+    query = _coded(a, asked.shape, asked, basis, scale, m)
+    source = query if b is a else _coded(b, asked.source_shape, asked, basis, scale, m)
+    return Codes(query, source, np.where(varies & (np.arange(COMPONENTS) < m), unit**2, 0))
 
 
 def grown(found: Codes, listed: NDArray[np.int32], seed: int) -> Tree:
-    """Return a tree: ``cuts`` of its nodes, ``starts`` of its leaves, and ``order``.
-
-    The children of node n, the root being 1, are 2n and 2n + 1; ``cuts[n]`` is ``component << 8 |
-    level``, and what is below the level is on the left. The patches of leaf c, from the left, are
-    ``order[starts[c] : starts[c + 1]]``.
+    """Return a tree of the source's patches.
 
     Args:
-        found: components.
-        listed: the linear places that may be taken, or of length 0.
+        found: their components.
+        listed: as in ``codes``.
         seed: of chance.
     """
     from . import _match_tree_kernels as kernels
     from ._jit import spread
 
     order = listed.copy() if len(listed) else np.arange(len(found.source), dtype=np.int32)
-    depth = max(0, int(np.log2(len(order) / LEAF))) if len(order) else 0
-    cuts = np.zeros(2**depth, np.int32)
-    starts = np.zeros(2**depth + 1, np.int32)
-    starts[-1] = len(order)
+    depth = max(0, int(np.log2(len(order) / LEAF)))
+    tree = Tree(np.zeros(2**depth, np.int32), np.zeros(2**depth + 1, np.int32), order)
+    tree.starts[-1] = len(order)
     chance = torch.rand(depth + 1, COMPONENTS, generator=random.generator(seed)).numpy()
     weight = found.weight * np.exp(JITTER * (2 * chance - 1), dtype=np.float32)
-    top = min(TOP, depth)
-    head = (found.source, weight, order, cuts, starts, depth)
-    kernels.grow(1, top, *head)
-    deque(spread(lambda k: kernels.grow(2**top + k, depth, *head), 2**top), 0)
-    return cuts, starts, order
+    top, given = min(TOP, depth), (found.source, weight, tree, depth)
+    kernels.grow(1, top, *given)
+    deque(spread(lambda k: kernels.grow(2**top + k, depth, *given), 2**top), 0)
+    return tree
 
 
-def _components(
-    asked: Problem,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return the main components ``(P P C, 16)`` of some patches, their means and spreads.
+def components(asked: Problem, listed: NDArray[np.int32]) -> Basis:
+    """Return the main components of some of the source's patches that may be taken.
 
-    Where there are fewer than 16, the others are 0.
+    They are nearly the eigenvectors of the largest eigenvalues, by iterating a subspace, in an
+    order of operations that does not depend on the number of threads.
     """
-    p, (high, wide) = asked.patch, asked.source_shape
-    step = max(1, int((high * wide / SAMPLE) ** 0.5))
-    view = asked.source.unfold(1, p, step).unfold(2, p, step)
-    some = view.permute(1, 2, 3, 4, 0).flatten(2).flatten(0, 1).double()
-    around = some - some.mean(0)
-    if some.shape[1] <= len(some):
-        basis = torch.linalg.eigh(around.T @ around).eigenvectors.flip(1)
-    else:
-        basis = torch.linalg.qr(
-            around.T @ torch.linalg.eigh(around @ around.T).eigenvectors.flip(1)
-        ).Q
-    main = torch.zeros(some.shape[1], COMPONENTS, dtype=torch.double)
-    main[:, : basis.shape[1]] = basis[:, :COMPONENTS]
-    seen = some @ main
-    return main.numpy(), seen.mean(0).numpy(), seen.std(0, correction=0).numpy()
+    from . import _match_tree_kernels as kernels
+
+    count = len(listed) or asked.source_shape[0] * asked.source_shape[1]
+    rng = random.generator(0)
+    chosen = torch.arange(count)
+    if count > SAMPLE:
+        chosen = torch.randint(count, (SAMPLE,), generator=rng)
+    at = torch.from_numpy(listed)[chosen].long() if len(listed) else chosen
+    some = patches_at(asked.source, at, asked.patch).permute(1, 2, 0).flatten(1).numpy()
+    mean = some.mean(0, dtype=np.float64)
+    main = torch.randn(some.shape[1], COMPONENTS, generator=rng).numpy()
+    spread = np.zeros(COMPONENTS, np.float32)
+    kernels.iterate((some - mean).astype(np.float32), ROUNDS, main, spread)
+    return Basis(mean.astype(np.float32), main, spread)
 
 
 def _coded(
-    image: NDArray[np.float32], shape: tuple[int, int], asked: Problem, levels: tuple, m: int
+    image: NDArray[np.float32],
+    shape: tuple[int, int],
+    asked: Problem,
+    basis: Basis,
+    scale: NDArray[np.float32],
+    m: int,
 ) -> NDArray[np.uint8]:
     from . import _match_kernels as kernels
     from . import _match_tree_kernels as tree
@@ -126,7 +154,6 @@ def _coded(
 
     n = shape[0] * shape[1]
     out = np.empty(n * m + COMPONENTS, np.uint8)[: n * m].reshape(n, m)
-    head = (image, shape, asked.patch, len(asked.query))
-    bands = -(-shape[0] // kernels.BAND)
-    deque(spread(lambda band: tree.codes(band, kernels.BAND, *head, *levels, out), bands), 0)
+    given = (kernels.BAND, image, shape, asked.patch, len(asked.query), basis, scale, out)
+    deque(spread(lambda band: tree.codes(band, *given), -(-shape[0] // kernels.BAND)), 0)
     return out

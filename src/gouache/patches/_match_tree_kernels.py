@@ -7,11 +7,68 @@ import numpy as np
 from ._jit import kernel
 from ._lanes import load16, store, zeros16
 
-SAMPLE = 16  # patches of a node that say where it is cut
+ASKED = 16  # patches of a node that say where it is cut
 
 
 @kernel()
-def codes(band, rows, a, shape, p, channels, basis, offset, scale, out):
+def iterate(x, rounds, main, spread):
+    """Turn ``main (D, 16)`` towards the largest eigenvectors of ``x^T x``, and make it orthonormal.
+
+    Args:
+        x: rows ``(n, D)``, centred.
+        rounds: of the iteration.
+        main: where it begins; columns that there are not are 0 in the end.
+        spread: is set to the standard deviations of ``x`` along them ``(16,)``.
+    """
+    n, D = x.shape
+    moved, squares = np.empty_like(main), zeros16()
+    for r in range(rounds + 1):
+        orthonormalise(main)
+        moved[:] = 0
+        squares = zeros16()
+        for i in range(n):
+            along = zeros16()
+            for j in range(D):
+                along = along + load16(main, (j, 0)) * x[i, j]
+            squares = squares + along * along
+            for j in range(D):
+                store(moved, (j, 0), load16(moved, (j, 0)) + along * x[i, j])
+        if r < rounds:
+            main[:] = moved
+    store(spread, 0, squares)
+    for k in range(len(spread)):
+        spread[k] = np.sqrt(spread[k] / n)
+
+
+@kernel(inline=True)
+def orthonormalise(main):
+    """Make the columns of ``main (D, 16)`` orthonormal, in order; 0 where there is nothing left."""
+    D, count = main.shape
+    for k in range(count):
+        before, after = 0.0, 0.0
+        for turn in range(2):  # the second turn takes what the first one's rounding has left
+            before = after
+            for c in range(k):
+                inner = 0.0
+                for j in range(D):
+                    inner += np.float64(main[j, c]) * main[j, k]
+                for j in range(D):
+                    main[j, k] -= np.float32(inner * main[j, c])
+            after = 0.0
+            for j in range(D):
+                after += np.float64(main[j, k]) * main[j, k]
+            if turn == 0 and after > 0:
+                root = np.sqrt(after)
+                for j in range(D):
+                    main[j, k] = np.float32(main[j, k] / root)
+                after = 1.0
+        factor = 1 / np.sqrt(after) if after > 0.5 * before else 0.0
+        for j in range(D):
+            main[j, k] = np.float32(main[j, k] * factor)
+
+
+@kernel()
+def codes(band, rows, a, shape, p, channels, basis, scale, out):
     """Set ``out (h w, m)`` to the components of every patch in a band, each in 256 levels.
 
     Args:
@@ -21,12 +78,13 @@ def codes(band, rows, a, shape, p, channels, basis, offset, scale, out):
         shape: h and w.
         p: side of a patch.
         channels: C.
-        basis: components ``(P P C, 16)``.
-        offset: where the first level of each begins ``(16,)``.
-        scale: levels a unit ``(16,)``; what is beyond the ends counts to them.
+        basis: mean and components.
+        scale: levels a unit ``(16,)``; the mean has level 128, and what is beyond the ends counts
+            to them.
         out: uint8.
     """
     height, width = shape
+    mean, main = basis.mean, basis.main
     found = np.empty(16, np.float32)
     for y in range(band * rows, min(height, (band + 1) * rows)):
         for x in range(width):
@@ -34,16 +92,16 @@ def codes(band, rows, a, shape, p, channels, basis, offset, scale, out):
             for r in range(p):
                 i = ((y + r) * (width + p - 1) + x) * channels
                 for t in range(p * channels):
-                    total = total + load16(basis, (j, 0)) * a[i + t]
+                    total = total + load16(main, (j, 0)) * (a[i + t] - mean[j])
                     j += 1
             store(found, 0, total)
             for k in range(out.shape[1]):
-                level = max(np.float32(0), (found[k] - offset[k]) * scale[k])
+                level = max(np.float32(0), found[k] * scale[k] + np.float32(128))
                 out[y * width + x, k] = np.uint8(min(np.float32(255), level))
 
 
 @kernel()
-def grow(root, bottom, code, weight, order, cuts, starts, depth):
+def grow(root, bottom, code, weight, tree, depth):
     """Cut a node, and those below it, down to a level of the tree.
 
     Args:
@@ -51,12 +109,11 @@ def grow(root, bottom, code, weight, order, cuts, starts, depth):
         bottom: the level, the root of the whole tree having 0, whose nodes are not cut any more.
         code: ``(n, m)`` uint8.
         weight: of a component's variance, by level ``(depth + 1, 16)``.
-        order: patches, sorted into the nodes.
-        cuts: of all nodes.
-        starts: of all leaves; those that begin a node are known when it is cut.
+        tree: of its ``starts`` those that begin a node are known when the node is cut.
         depth: level of the leaves.
     """
-    some = np.empty(SAMPLE, np.uint8)
+    cuts, starts, order = tree
+    some = np.empty(ASKED, np.uint8)
     level, first, last = 0, root, root + 1
     while root >> (level + 1):
         level += 1
@@ -90,21 +147,21 @@ def choose(code, weight, order, low, high, level, some):
     most, component = np.float32(-1), np.int64(0)
     for k in range(code.shape[1]):
         one = two = np.float32(0)
-        for t in range(SAMPLE):
-            e = np.float32(code[order[low + (high - low) * t // SAMPLE], k])
+        for t in range(ASKED):
+            e = np.float32(code[order[low + (high - low) * t // ASKED], k])
             one += e
             two += e * e
-        spread = (two * SAMPLE - one * one) * weight[level, k]
+        spread = (two * ASKED - one * one) * weight[level, k]
         if spread > most:
             most, component = spread, np.int64(k)
-    for t in range(SAMPLE):
-        e = code[order[low + (high - low) * t // SAMPLE], component]
+    for t in range(ASKED):
+        e = code[order[low + (high - low) * t // ASKED], component]
         i = t
         while i > 0 and some[i - 1] > e:
             some[i] = some[i - 1]
             i -= 1
         some[i] = e
-    i = SAMPLE // 2
-    while i < SAMPLE - 1 and some[i] == some[0]:
+    i = ASKED // 2
+    while i < ASKED - 1 and some[i] == some[0]:
         i += 1
     return component, np.int64(some[i])

@@ -1,4 +1,4 @@
-"""Nearest-neighbour fields by PatchMatch: random guesses, handed on by neighbours.
+"""Nearest-neighbour fields by PatchMatch: guesses from random trees, handed on by neighbours.
 
 Notation of ``_match.py``.
 """
@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gouache import check, random
@@ -18,12 +19,40 @@ from gouache.check import InputError
 from gouache.registry import method
 
 from ._match import Field, Problem, problem
-
-if TYPE_CHECKING:
-    from ._match_tree import Codes
+from ._match_tree import Codes, codes, grown
 
 APART = 32  # numbers between what two threads write, lest they wait for each other
 LONGEST = 2**15 - 1  # a row and a column are packed into 32 bits
+
+
+class Task(NamedTuple):
+    """A problem as the kernels take it; what is not asked for has length 0.
+
+    Attributes:
+        query: flat, a pixel's channels side by side.
+        source: likewise.
+        codes: of their patches.
+        weight: of the query's pixels, flat.
+        allowed: which patches of the source may be taken, flat.
+        exclusion: see ``Problem``.
+        width: w.
+        high: h'.
+        wide: w'.
+        patch: P.
+        channels: C.
+    """
+
+    query: NDArray[np.float32]
+    source: NDArray[np.float32]
+    codes: Codes
+    weight: NDArray[np.float32]
+    allowed: NDArray[np.bool_]
+    exclusion: int
+    width: int
+    high: int
+    wide: int
+    patch: int
+    channels: int
 
 
 @method("match")
@@ -42,14 +71,16 @@ def patchmatch(
     start: Field | None = None,
     rng: torch.Generator | None = None,
 ) -> Field:
-    """Match every patch with k near ones, in time linear in the pixels.
+    """Match every patch with k near ones, in time near linear in the pixels.
 
     Every place begins with random patches. A sweep visits the places in order, in turn forwards and
     backwards. A place tries ``q + (p - p')`` for each match q of a neighbour p' just visited; those
     patches of its leaf whose main components are most like its own, the leaf being one of a random
     tree over the source's patches, another one every sweep; and random places around its best
-    match, in windows that halve down to one pixel, the first being the whole source if there is a
-    ``weight``. A GPU's sweep has no trees, but hands matches on over several distances at once.
+    match, in windows that halve down to one pixel. The first window is 9 pixels wide, or twice the
+    source if there is a ``weight``, as components know of no weights; pixels of weight 0 should
+    hold a guess, since the leaf depends on them. A GPU's sweep has no trees, but hands matches on
+    over several distances at once.
 
     Args:
         query: and the next eight: as in ``brute_force``.
@@ -123,10 +154,10 @@ def _start(start: Field | None, asked: Problem) -> Tensor:
 def _kernels(asked: Problem, start: Tensor, iterations: int, seed: int) -> Field:
     """Search by the compiled kernels."""
     from . import _match_kernels as kernels
-    from ._match_tree import grown
 
-    (task, found), looked = _task(asked), _flat(asked.looked, np.bool_)
-    listed = np.flatnonzero(task[4]).astype(np.int32)
+    looked = _flat(asked.looked, np.bool_)
+    listed = np.flatnonzero(_flat(asked.allowed, np.bool_)).astype(np.int32)
+    task = _task(asked, listed)
     place, far = start.numpy(), np.full(start.shape, np.inf, np.float32)
     bands = range(-(-asked.shape[0] // kernels.BAND))
     room = np.empty((len(bands), asked.k + kernels.TRIED + APART), np.int32)
@@ -134,10 +165,10 @@ def _kernels(asked: Problem, start: Tensor, iterations: int, seed: int) -> Field
     _each(bands, kernels.begin, task, looked, listed, lists, seed, place, far)
     for number in range(1, iterations + 1):
         tree = None  # the last sweep's is gone before this one's is made
-        tree = grown(found, listed, random.derive(seed, number))
+        tree = grown(task.codes, listed, random.derive(seed, number))
         for some in (bands[::2], bands[1::2]):
             _each(some, kernels.sweep, task, looked, tree, lists, seed, number, place, far)
-    del task, found
+    del task
     return _field(torch.from_numpy(place), torch.from_numpy(far), asked)
 
 
@@ -157,17 +188,13 @@ def _field(place: Tensor, far: Tensor, asked: Problem) -> Field:
     return Field(places, far[..., : asked.k].permute(2, 0, 1).contiguous(), asked.patch)
 
 
-def _task(asked: Problem) -> tuple[tuple, Codes]:
-    """Return what the kernels call a task, and the codes in it."""
-    from ._match_tree import codes
-
+def _task(asked: Problem, listed: np.ndarray) -> Task:
     a = _flat(asked.query.permute(1, 2, 0), np.float32)
     same = asked.source is asked.query
     b = a if same else _flat(asked.source.permute(1, 2, 0), np.float32)
-    found = codes(asked, (a, b))
-    weight, allowed = _flat(asked.weight, np.float32), _flat(asked.allowed, np.bool_)
-    head = (a, b, (found.query, found.source, found.weight), weight, allowed, asked.exclusion)
-    return (*head, asked.shape[1], *asked.source_shape, asked.patch, len(asked.query)), found
+    found, weight = codes(asked, a, b, listed), _flat(asked.weight, np.float32)
+    given = (a, b, found, weight, _flat(asked.allowed, np.bool_), asked.exclusion)
+    return Task(*given, asked.shape[1], *asked.source_shape, asked.patch, len(asked.query))
 
 
 def _flat(values: Tensor | None, kind: type) -> np.ndarray:

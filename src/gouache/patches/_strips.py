@@ -22,8 +22,8 @@ def mean_of_strips(
     Strips are summed in order, so that the result does not depend on the number of threads.
 
     Args:
-        strip: returns weighted values and weights ``(..., R, W)`` of strip k; R rows may reach
-            beyond the image.
+        strip: returns weighted values ``(..., R, W)`` of strip k, and weights of that shape or
+            ``(R, W)``; R rows may reach beyond the image.
         tops: first row of each.
         shape: of the image.
         tick: called after each strip.
