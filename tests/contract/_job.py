@@ -4,6 +4,7 @@
 optional in ``run``); OUT is a folder that gets ``rank-R.json`` with the losses of every job.
 """
 
+import atexit
 import json
 import os
 import signal
@@ -64,9 +65,16 @@ def watch_writes(folder):
     return changed
 
 
+def note_threads(out):
+    """Write the names of this process's threads."""
+    names = [file.read_text().strip() for file in Path("/proc/self/task").glob("*/comm")]
+    (out / f"threads-{os.environ.get('LOCAL_RANK', 0)}.json").write_text(json.dumps(names))
+
+
 def main():
     torch.set_num_threads(int(os.environ.get("THREADS", "1")))
     jobs, out = json.loads(sys.argv[1]), Path(sys.argv[2])
+    atexit.register(note_threads, out)  # it comes after what a run registers
     changed = watch_writes(next((job["folder"] for job in jobs if "folder" in job), "\0"))
     seen = [run(job) for job in jobs]
     text = json.dumps({"jobs": seen, "changed": changed})

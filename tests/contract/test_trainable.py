@@ -274,7 +274,9 @@ def two_ranks(tmp_path_factory):
     out = tmp_path_factory.mktemp("two")
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     launch([sys.executable, *launcher, str(JOB), json.dumps(list(TWO_RANKS.values())), str(out)])
-    return [json.loads((out / f"rank-{rank}.json").read_text())["jobs"] for rank in (0, 1)]
+    threads = [json.loads((out / f"threads-{rank}.json").read_text()) for rank in (0, 1)]
+    seen = [json.loads((out / f"rank-{rank}.json").read_text())["jobs"] for rank in (0, 1)]
+    return seen, threads
 
 
 @pytest.mark.parametrize("name", TWO_RANKS)
@@ -283,11 +285,19 @@ def test_two_ranks_walk_the_curve_of_one(name, two_ranks):
     one = run({"model": job["model"], "train": {"steps": 50, "batch": 16}})["losses"]
     place = list(TWO_RANKS).index(name)
     for rank in (0, 1):
-        two = two_ranks[rank][place]
+        two = two_ranks[0][rank][place]
         assert two["rank"] == rank
         assert len(two["losses"]) == 50
         for a, b in zip(one, two["losses"], strict=True):
             assert b == pytest.approx(a, rel=1e-4)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are listed in /proc")
+def test_no_thread_of_a_process_group_outlives_a_run(two_ranks):
+    """It would abort the process now and then, when the interpreter ends."""
+    for names in two_ranks[1]:
+        assert names
+        assert not [name for name in names if "gloo" in name]
 
 
 def test_a_plain_script_starts_its_ranks_and_only_the_first_writes(tmp_path):

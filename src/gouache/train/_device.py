@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import dataclasses
+import gc
 import logging
 import platform
 import warnings
@@ -16,7 +17,7 @@ import torch
 from gouache.check import InputError
 
 from ._config import TrainConfig, decisive
-from ._shard import shard
+from ._shard import forget_shards, shard
 
 
 @contextlib.contextmanager
@@ -120,8 +121,14 @@ def fabric(config: TrainConfig, phases: int) -> Any:
 
 
 def _leave() -> None:
-    """End the process group, or a rank that outlives the others aborts on its way out."""
+    """End the process groups, or a rank aborts on its way out now and then.
+
+    Their threads end with the last that refers to them: if that is the interpreter's own end, a
+    thread that then frees a tensor takes the process with it.
+    """
     if torch.distributed.is_available() and torch.distributed.is_initialized():
+        forget_shards()
+        gc.collect()
         torch.distributed.destroy_process_group()
 
 

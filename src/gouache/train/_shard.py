@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import gc
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -36,3 +40,21 @@ def cut_like(value: Tensor, like: Tensor) -> Tensor:
     if isinstance(like, DTensor):
         return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
     return torch.empty_like(like, dtype=value.dtype, requires_grad=False).copy_(value)
+
+
+def forget_shards() -> None:
+    """Empty torch's memory of operations on shards, which holds their process groups."""
+    if "torch.distributed.tensor" not in sys.modules:
+        return
+    from torch.distributed.tensor import _redistribute, debug
+
+    cleared = [(debug, name) for name in dir(debug) if name.startswith("_clear")]
+    for owner, name in [*cleared, (_redistribute, "clear_redistribute_planner_cache")]:
+        with contextlib.suppress(
+            AttributeError, TypeError, RuntimeError
+        ):  # other versions have others
+            getattr(owner, name)()
+    kept = [x for x in gc.get_objects() if isinstance(x, functools._lru_cache_wrapper)]
+    for found in kept:
+        if str(found.__module__).startswith("torch.distributed.tensor"):
+            found.cache_clear()
