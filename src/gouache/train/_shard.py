@@ -49,10 +49,9 @@ def forget_shards() -> None:
     from torch.distributed.tensor import _redistribute, debug
 
     cleared = [(debug, name) for name in dir(debug) if name.startswith("_clear")]
+    # Other versions of torch have others.
     for owner, name in [*cleared, (_redistribute, "clear_redistribute_planner_cache")]:
-        with contextlib.suppress(
-            AttributeError, TypeError, RuntimeError
-        ):  # other versions have others
+        with contextlib.suppress(AttributeError, TypeError, RuntimeError):
             getattr(owner, name)()
     kept = [x for x in gc.get_objects() if isinstance(x, functools._lru_cache_wrapper)]
     for found in kept:
