@@ -31,4 +31,6 @@ from ._poisson import anscombe as anscombe
 from ._poisson import anscombe_inverse as anscombe_inverse
 from ._poisson import poisson as poisson
 from ._prior import PatchPrior as PatchPrior
+from ._texture import Texture as Texture
+from ._texture import copy_rate as copy_rate
 from ._wheel import colour_wheel as colour_wheel
