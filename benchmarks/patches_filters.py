@@ -139,7 +139,7 @@ def noise_photographs(estimate: Callable[[Array], float], title: str) -> None:
 
 def noise_textures() -> None:
     """Print the mean error on each texture beside scikit-image's, a hundred seeds."""
-    print("\nmean error in % over 100 seeds on textures: ours / scikit-image (+- of the difference)")
+    print("\nmean error in % over 100 seeds on textures: ours / scikit-image (+- of their gap)")
     for name in TEXTURES:
         row = ""
         for level in LEVELS:
