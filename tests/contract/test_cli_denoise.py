@@ -187,7 +187,7 @@ def test_an_interrupted_folder_leaves_nothing(album, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_denoise, "_save", interrupted)
+    monkeypatch.setattr(_denoise, "save", interrupted)
     assert main(["denoise", "album", "out", "--method", "nlmeans"]) == 130
     assert not (album.parent / "out").exists()
     assert not [p for p in album.parent.iterdir() if p.name.startswith(".")]

@@ -21,6 +21,13 @@ CITING = {
     "features",
     "generate",
     "denoise",
+    "match",
+    "inpaint",
+    "texture",
+    "variation",
+    "recolor",
+    "stylize",
+    "texture_score",
 }
 YEAR = re.compile(r"\b(1[89]|20)\d\d\b")
 

@@ -119,8 +119,7 @@ def test_codes_never_claim_more_than_the_distance(
 
 
 def codes(asked, listed=NONE):
-    flat = [x.permute(1, 2, 0).flatten().contiguous().numpy() for x in (asked.query, asked.source)]
-    return _match_tree.codes(asked, *flat, listed)
+    return _patchmatch.task(asked, listed).codes
 
 
 @pytest.mark.parametrize(("channels", "side", "rank"), [(1, 70, 16), (3, 40, 16), (60, 12, 16)])

@@ -13,6 +13,7 @@ import typer
 from ._compiling import compiling
 from ._folders import each_picture
 from ._options import Seed, Threads, noise_level, using
+from ._picture import read, save
 from ._screen import Told, say, telling, waiting
 
 if TYPE_CHECKING:
@@ -112,9 +113,9 @@ class _Job:
 
     def write(self, file: Path, target: Path) -> str:
         """Denoise one of many pictures, and return what to tell."""
-        noisy, bits = _read(file)
+        noisy, bits = read(file)
         level = self.level(noisy)
-        _save(self.run(noisy, level), target, bits)
+        save(self.run(noisy, level), target, bits)
         return f"{self.noise} noise" if level is None else _told(level)
 
 
@@ -127,7 +128,7 @@ def _one(job: _Job, source: Path, out: Path, explain: str | None) -> None:
     at = None if explain is None else _point(explain)
     if explained:
         check.new_file(beside)
-    noisy, bits = _read(source)
+    noisy, bits = read(source)
     level = job.level(noisy)
     if job.sigma is None and level is not None:
         say(_told(level))
@@ -135,7 +136,7 @@ def _one(job: _Job, source: Path, out: Path, explain: str | None) -> None:
     with waiting(f"{name} of {noisy.shape[-1]}x{noisy.shape[-2]} pixels") as told:
         found = explained(noisy, level, at=at) if explained else None
         clean = job.run(noisy, level, told)
-    _save(clean, out, bits)
+    save(clean, out, bits)
     if found is not None:
         image.save(patches.draw(found, noisy), beside)
         say(f"{beside} shows where the pixel {explain} comes from")
@@ -143,26 +144,6 @@ def _one(job: _Job, source: Path, out: Path, explain: str | None) -> None:
 
 def _told(level: float) -> str:
     return f"sigma {level:.4f}, that is {255 * level:.1f}/255"
-
-
-def _read(file: Path) -> tuple[Tensor, int]:
-    """Return a picture, and with how many bits it is stored."""
-    from gouache import _decode, check, image
-
-    with _decode.opened(check.existing(file, "image")) as head:
-        deep = head.mode == "I" or ";16" in f"{head.mode} {getattr(head, 'tile', '')}"
-        if head.mode in ("LA", "PA", "RGBA") or "transparency" in head.info:
-            say(f"{file.name}: transparent parts are laid over white")
-    return image.load(file), 16 if deep else 8
-
-
-def _save(clean: Tensor, out: Path, bits: int) -> None:
-    from gouache import image
-
-    deep = bits == 16 and out.suffix.lower() == ".png"
-    if bits == 16 and not deep:
-        say(f"{out.name}: 16 bits become 8, as only PNG keeps them")
-    image.save(clean.clamp(0, 1), out, bits=16 if deep else 8)
 
 
 def _explainer(name: str) -> Callable[..., Any]:

@@ -29,7 +29,7 @@ def each_picture(source: Path, out: Path, work: Callable[[Path, Path], str]) -> 
     check.new_folder(out)
     targets = _targets(_pictures(source))
     failed = list[str]()
-    with _whole(out) as folder, _counting(len(targets)) as tell:
+    with whole(out) as folder, _counting(len(targets)) as tell:
         for name, target in targets.items():
             try:
                 tell(name.as_posix(), work(source / name, folder / target))
@@ -74,7 +74,7 @@ def _targets(names: list[Path]) -> dict[Path, Path]:
 
 
 @contextlib.contextmanager
-def _whole(out: Path) -> Iterator[Path]:
+def whole(out: Path) -> Iterator[Path]:
     """Yield a hidden folder that becomes ``out``, or whose content becomes that of ``out``.
 
     Folders above it that are made here go again if nothing is written.

@@ -20,6 +20,9 @@ Threads = Annotated[
 Size = Annotated[
     int | None, typer.Option(min=1, max=4096, help="Resize the images to this many pixels a side.")
 ]
+PixelSize = Annotated[
+    str | None, typer.Option("--size", metavar="WIDTHxHEIGHT", help="In pixels, such as 640x480.")
+]
 
 
 @contextlib.contextmanager
@@ -47,6 +50,24 @@ def device_name(device: str | None, default: str = "cpu") -> str:
     if name == "cuda" and not there:
         raise check.InputError("this machine has no cuda device; pass --device cpu")
     return name
+
+
+def pixel_size(text: str | None) -> tuple[int, int] | None:
+    """Read ``640x480``, or one number for a square, as (height, width).
+
+    Raises:
+        InputError: another text, or sides that no picture has.
+    """
+    from gouache import check, image
+
+    if text is None:
+        return None
+    words = text.lower().split("x")
+    if len(words) > 2 or not all(word.isascii() and word.isdecimal() for word in words):
+        raise check.InputError(
+            f'--size takes WIDTHxHEIGHT in pixels, such as 640x480, got "{text}"'
+        )
+    return image.size_pair((int(words[-1]), int(words[0])))
 
 
 def noise_level(text: str) -> float | None:

@@ -18,7 +18,22 @@ import typer
 
 import gouache
 
-from . import _demo, _denoise, _doctor, _evaluate, _list, _report, _restore, _sample, _train
+from . import (
+    _demo,
+    _denoise,
+    _doctor,
+    _evaluate,
+    _inpaint,
+    _list,
+    _recolor,
+    _report,
+    _restore,
+    _sample,
+    _stylize,
+    _texture,
+    _train,
+    _variations,
+)
 from ._screen import say
 
 # Read when torch starts its threads: on a busy machine they otherwise spin for each other, and a
@@ -47,6 +62,11 @@ app = typer.Typer(
 app.command("demo")(_demo.demo)
 app.command("denoise")(_denoise.denoise)
 app.command("restore")(_restore.restore)
+app.command("recolor")(_recolor.recolor)
+app.command("inpaint")(_inpaint.inpaint)
+app.command("texture")(_texture.texture)
+app.command("variations")(_variations.variations)
+app.command("stylize")(_stylize.stylize)
 app.command("train")(_train.train)
 app.command("sample")(_sample.sample)
 app.command("evaluate")(_evaluate.evaluate)

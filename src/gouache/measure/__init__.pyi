@@ -13,3 +13,6 @@ from ._precision_recall import precision as precision
 from ._precision_recall import recall as recall
 from ._score import Score as Score
 from ._score import table as table
+from ._texture_patches import patch_sliced_wasserstein as patch_sliced_wasserstein
+from ._texture_score import TextureScore as TextureScore
+from ._texture_spectrum import spectrum_distance as spectrum_distance

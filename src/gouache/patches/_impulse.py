@@ -14,8 +14,9 @@ from gouache.check import InputError
 
 from ._image import batched, like
 from ._impulses import impulses, medians
-from ._match import Field, vote
+from ._match import Field
 from ._patchmatch import patchmatch
+from ._vote import vote
 
 NEIGHBOURS, SPREAD, DOUBT = 4, 0.08, 0.1
 

@@ -14,9 +14,11 @@ import contextlib
 import hashlib
 import importlib
 import logging
+import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -136,10 +138,10 @@ def spread(task: Callable[[int], T], count: int) -> Iterator[T]:
     results wait.
     """
     workers = min(torch.get_num_threads(), count)
-    if workers < 2:
+    if workers < 2 or getattr(WORKING, "now", False):
         yield from map(task, range(count))
         return
-    pool, ahead = ThreadPoolExecutor(workers), deque[Future[T]]()
+    pool, ahead = _pool(os.getpid(), torch.get_num_threads()), deque[Future[T]]()
     try:
         for k in range(count):
             ahead.append(pool.submit(task, k))
@@ -148,4 +150,14 @@ def spread(task: Callable[[int], T], count: int) -> Iterator[T]:
         while ahead:
             yield ahead.popleft().result()
     finally:
-        pool.shutdown(cancel_futures=True)
+        wait([left for left in ahead if not left.cancel()])
+
+
+WORKING = threading.local()
+
+
+@cache
+def _pool(process: int, workers: int) -> ThreadPoolExecutor:
+    """Return the threads of a process, of which a forked one has none; they do not spread again."""
+    del process
+    return ThreadPoolExecutor(workers, initializer=lambda: setattr(WORKING, "now", True))

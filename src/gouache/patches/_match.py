@@ -98,8 +98,8 @@ def problem(
         InputError: no images, channels that differ, a patch that does not fit, a mask of another
             shape or that leaves no patch to copy, a negative weight.
     """
-    a = _image(query, "query")
-    b = a if source is None else _image(source, "source")
+    a = image_of(query, "query")
+    b = a if source is None else image_of(source, "source")
     if a.shape[0] != b.shape[0] or a.device != b.device:
         raise InputError(
             f"query and source must have the same channels and device, got {tuple(a.shape)} on "
@@ -116,7 +116,7 @@ def problem(
         b,
         patch,
         check.count(k, "k"),
-        _looked(masks[0], a, patch),
+        looked_of(masks[0], a, patch),
         _allowed(masks[1], b, patch),
         _weight(weight, a),
         apart,
@@ -166,57 +166,12 @@ def patches_at(image: Tensor, place: Tensor, p: int) -> Tensor:
     return image.flatten(1)[:, (y * image.shape[2] + x).flatten(1)]
 
 
-def vote(field: Field, source: Tensor, *, weight: Tensor | None = None) -> Tensor:
-    """Build an image of the matched patches: every pixel is the mean of the patches that hold it.
-
-    ``x(r) = sum_p w(p) source(q(p) + r - p) / sum_p w(p)``, over the k patches of all places p; a
-    pixel that no matched patch holds is NaN.
-
-    Args:
-        field: for every place of the image that is built, patches of ``source``.
-        source: ``(C, H', W')``.
-        weight: of every match ``(k, h, w)``; None is 1.
-
-    Raises:
-        InputError: a source or weights that do not fit the field.
-
-    Reference:
-        Y. Wexler, E. Shechtman, M. Irani, "Space-time completion of video", 2007.
-
-    Example:
-        >>> import torch
-        >>> from gouache import patches
-        >>> image = torch.rand(3, 12, 12)
-        >>> field = patches.brute_force(image, image, patch=5)
-        >>> torch.allclose(patches.vote(field, image), image)
-        True
-    """
-    (k, h, w), p = field.distance.shape, field.patch
-    source, place = _image(source, "source"), field.place.long()
-    last = [int(place[..., axis].max()) + p for axis in (0, 1)]
-    if last[0] > source.shape[1] or last[1] > source.shape[2]:
-        raise InputError(f"source {tuple(source.shape)} is smaller than what the field points to")
-    weights = (place[..., 0] >= 0).to(source)
-    if weight is not None:
-        if weight.shape != (k, h, w):
-            raise InputError(f"weight must be {(k, h, w)}, got {tuple(weight.shape)}")
-        weights = weights * weight
-    total = source.new_zeros(len(source), h + p - 1, w + p - 1)
-    norm = source.new_zeros(h + p - 1, w + p - 1)
-    rows, cols = place[..., 0].clamp(min=0), place[..., 1].clamp(min=0)
-    for i in range(p):
-        for j in range(p):
-            for n in range(k):
-                total[:, i : i + h, j : j + w] += weights[n] * source[:, rows[n] + i, cols[n] + j]
-                norm[i : i + h, j : j + w] += weights[n]
-    return total / norm
-
-
 def _fitting(image: Tensor, patch: int) -> tuple[int, int]:
     return image.shape[1] - patch + 1, image.shape[2] - patch + 1
 
 
-def _image(image: Tensor, name: str) -> Tensor:
+def image_of(image: Tensor, name: str) -> Tensor:
+    """Return an image ``(C, H, W)`` float32, contiguous, without gradient, and check it."""
     if not isinstance(image, Tensor) or image.ndim != 3 or 0 in image.shape:
         what = tuple(image.shape) if isinstance(image, Tensor) else type(image).__name__
         raise InputError(f"{name} must be a tensor (C, H, W), not empty, got {what}")
@@ -233,12 +188,12 @@ def _image(image: Tensor, name: str) -> Tensor:
 
 def _guided(a: Tensor, b: Tensor, guides: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     for guide, image in zip(guides, (a, b), strict=True):
-        if _image(guide, "guide").shape[1:] != image.shape[1:]:
+        if image_of(guide, "guide").shape[1:] != image.shape[1:]:
             raise InputError(
                 f"a guide must be as large as its image {tuple(image.shape[1:])}, "
                 f"got {tuple(guide.shape[1:])}"
             )
-    first, second = (_image(guide, "guide") for guide in guides)
+    first, second = (image_of(guide, "guide") for guide in guides)
     if len(first) != len(second):
         raise InputError(f"guides must have the same channels, got {len(first)} and {len(second)}")
     return torch.cat([a, first]), torch.cat([b, second])
@@ -252,7 +207,8 @@ def _mask(mask: Tensor, name: str, image: Tensor) -> Tensor:
     return mask.to(image.device)
 
 
-def _looked(mask: Tensor | None, image: Tensor, p: int) -> Tensor | None:
+def looked_of(mask: Tensor | None, image: Tensor, p: int) -> Tensor | None:
+    """Return which patches of a query are looked up, by their first pixel ``(h, w)``; None: all."""
     if mask is None:
         return None
     h, w = _fitting(image, p)

@@ -74,33 +74,55 @@ class Basis(NamedTuple):
     spread: NDArray[np.float32]
 
 
-def codes(
-    asked: Problem, a: NDArray[np.float32], b: NDArray[np.float32], listed: NDArray[np.int32]
-) -> Codes:
-    """Return the components of the query's and of the source's patches.
+class Coding(NamedTuple):
+    """How patches become codes.
 
-    Args:
-        asked: what is matched.
-        a: the query, flat, a pixel's channels side by side.
-        b: the source; the query itself in a self-match.
-        listed: the linear places of the source that may be taken, or of length 0.
+    Attributes:
+        basis: their main components.
+        scale: levels to a unit of each ``(16,)``; 0 as in ``Codes``.
+        weight: see ``Codes``.
+        bytes: of a code, m.
     """
+
+    basis: Basis
+    scale: NDArray[np.float32]
+    weight: NDArray[np.float32]
+    bytes: int
+
+
+def coding(asked: Problem, listed: NDArray[np.int32]) -> Coding:
+    """Return how the patches of a source are coded; the linear places listed may be taken."""
     basis = components(asked, listed)
     unit = 2 * DEVIATIONS * basis.spread / 256
     varies = basis.spread > 1e-6 * basis.spread.max()
     scale = np.where(varies, 1 / np.where(varies, unit, 1), 0)
     m = FEWER if asked.source_shape[0] * asked.source_shape[1] > LARGE else COMPONENTS
-    query = _coded(a, asked.shape, asked, basis, scale, m)
-    source = query if b is a else _coded(b, asked.source_shape, asked, basis, scale, m)
-    return Codes(query, source, np.where(varies & (np.arange(COMPONENTS) < m), unit**2, 0))
+    weight = np.where(varies & (np.arange(COMPONENTS) < m), unit**2, 0)
+    return Coding(basis, scale, weight, m)
+
+
+def coded(
+    image: NDArray[np.float32], shape: tuple[int, int], asked: Problem, known: Coding
+) -> NDArray[np.uint8]:
+    """Return the codes ``(h w, m)`` of a flat image's patches."""
+    from . import _match_kernels as kernels
+    from . import _match_tree_kernels as tree
+    from ._jit import spread
+
+    n, m = shape[0] * shape[1], known.bytes
+    out = np.empty(n * m + COMPONENTS, np.uint8)[: n * m].reshape(n, m)
+    channels, given = len(asked.query), (known.basis, known.scale, out)
+    start = (kernels.BAND, image, shape, asked.patch, channels, *given)
+    deque(spread(lambda band: tree.codes(band, *start), -(-shape[0] // kernels.BAND)), 0)
+    return out
 
 
 def grown(found: Codes, listed: NDArray[np.int32], seed: int) -> Tree:
     """Return a tree of the source's patches.
 
     Args:
-        found: their components.
-        listed: as in ``codes``.
+        found: their codes.
+        listed: the linear places that may be taken, or of length 0.
         seed: of chance.
     """
     from . import _match_tree_kernels as kernels
@@ -138,22 +160,3 @@ def components(asked: Problem, listed: NDArray[np.int32]) -> Basis:
     spread = np.zeros(COMPONENTS, np.float32)
     kernels.iterate((some - mean).astype(np.float32), ROUNDS, main, spread)
     return Basis(mean.astype(np.float32), main, spread)
-
-
-def _coded(
-    image: NDArray[np.float32],
-    shape: tuple[int, int],
-    asked: Problem,
-    basis: Basis,
-    scale: NDArray[np.float32],
-    m: int,
-) -> NDArray[np.uint8]:
-    from . import _match_kernels as kernels
-    from . import _match_tree_kernels as tree
-    from ._jit import spread
-
-    n = shape[0] * shape[1]
-    out = np.empty(n * m + COMPONENTS, np.uint8)[: n * m].reshape(n, m)
-    given = (kernels.BAND, image, shape, asked.patch, len(asked.query), basis, scale, out)
-    deque(spread(lambda band: tree.codes(band, *given), -(-shape[0] // kernels.BAND)), 0)
-    return out

@@ -19,7 +19,7 @@ from gouache.check import InputError
 from gouache.registry import method
 
 from ._match import Field, Problem, problem
-from ._match_tree import Codes, codes, grown
+from ._match_tree import Codes, Tree, coded, coding, grown
 
 APART = 32  # numbers between what two threads write, lest they wait for each other
 LONGEST = 2**15 - 1  # a row and a column are packed into 32 bits
@@ -123,7 +123,7 @@ def patchmatch(
             f"patchmatch takes sides of at most {LONGEST} pixels, got {tuple(query.shape)} and "
             f"{tuple(asked.source.shape)}; crop, or use brute_force"
         )
-    place = _start(start, asked)
+    place = first_places(start, asked)
     if asked.query.is_cuda:
         from ._patchmatch_tensors import search
 
@@ -131,7 +131,7 @@ def patchmatch(
     return _kernels(asked, place, iterations, random.draw_seed(rng))
 
 
-def _start(start: Field | None, asked: Problem) -> Tensor:
+def first_places(start: Field | None, asked: Problem) -> Tensor:
     """Return the first places ``(h, w, k)``, packed, -1 where they are to be random."""
     place = torch.full((*asked.shape, asked.k), -1, dtype=torch.int32)
     if start is None:
@@ -153,22 +153,46 @@ def _start(start: Field | None, asked: Problem) -> Tensor:
 
 def _kernels(asked: Problem, start: Tensor, iterations: int, seed: int) -> Field:
     """Search by the compiled kernels."""
+    listed = listed_of(asked)
+    given = task(asked, listed)
+
+    def tree(number: int) -> Tree:
+        return grown(given.codes, listed, random.derive(seed, number))
+
+    return sweeps(asked, given, listed, start, (iterations, tree), seed)
+
+
+def sweeps(
+    asked: Problem,
+    given: Task,
+    listed: NDArray[np.int32],
+    start: Tensor,
+    trees: tuple[int, Callable[[int], Tree]],
+    seed: int,
+) -> Field:
+    """Search by the compiled kernels.
+
+    Args:
+        asked: what is matched.
+        given: the same for the kernels.
+        listed: the linear places of the source that may be taken, or of length 0.
+        start: packed first places ``(h, w, k)``, -1 where they are to be random.
+        trees: how many sweeps, and what gives the tree of each, from 1.
+        seed: of chance.
+    """
     from . import _match_kernels as kernels
 
-    looked = _flat(asked.looked, np.bool_)
-    listed = np.flatnonzero(_flat(asked.allowed, np.bool_)).astype(np.int32)
-    task = _task(asked, listed)
+    looked = flat(asked.looked, np.bool_)
     place, far = start.numpy(), np.full(start.shape, np.inf, np.float32)
     bands = range(-(-asked.shape[0] // kernels.BAND))
     room = np.empty((len(bands), asked.k + kernels.TRIED + APART), np.int32)
     lists = (room, np.empty(room.shape, np.float32))
-    _each(bands, kernels.begin, task, looked, listed, lists, seed, place, far)
-    for number in range(1, iterations + 1):
+    _each(bands, kernels.begin, given, looked, listed, lists, seed, place, far)
+    for number in range(1, trees[0] + 1):
         tree = None  # the last sweep's is gone before this one's is made
-        tree = grown(task.codes, listed, random.derive(seed, number))
+        tree = trees[1](number)
         for some in (bands[::2], bands[1::2]):
-            _each(some, kernels.sweep, task, looked, tree, lists, seed, number, place, far)
-    del task
+            _each(some, kernels.sweep, given, looked, tree, lists, seed, number, place, far)
     return _field(torch.from_numpy(place), torch.from_numpy(far), asked)
 
 
@@ -188,14 +212,33 @@ def _field(place: Tensor, far: Tensor, asked: Problem) -> Field:
     return Field(places, far[..., : asked.k].permute(2, 0, 1).contiguous(), asked.patch)
 
 
-def _task(asked: Problem, listed: np.ndarray) -> Task:
-    a = _flat(asked.query.permute(1, 2, 0), np.float32)
-    same = asked.source is asked.query
-    b = a if same else _flat(asked.source.permute(1, 2, 0), np.float32)
-    found, weight = codes(asked, a, b, listed), _flat(asked.weight, np.float32)
-    given = (a, b, found, weight, _flat(asked.allowed, np.bool_), asked.exclusion)
-    return Task(*given, asked.shape[1], *asked.source_shape, asked.patch, len(asked.query))
+def task(asked: Problem, listed: NDArray[np.int32]) -> Task:
+    """Return a problem as the kernels take it; the linear places listed may be taken."""
+    a = pixels(asked.query)
+    b = a if asked.source is asked.query else pixels(asked.source)
+    known = coding(asked, listed)
+    query = coded(a, asked.shape, asked, known)
+    source = query if b is a else coded(b, asked.source_shape, asked, known)
+    return task_of(asked, a, b, Codes(query, source, known.weight))
 
 
-def _flat(values: Tensor | None, kind: type) -> np.ndarray:
+def task_of(asked: Problem, a: NDArray[np.float32], b: NDArray[np.float32], found: Codes) -> Task:
+    """Return a problem as the kernels take it, of flat images and their codes."""
+    weight, allowed = flat(asked.weight, np.float32), flat(asked.allowed, np.bool_)
+    shapes = (asked.shape[1], *asked.source_shape, asked.patch, len(asked.query))
+    return Task(a, b, found, weight, allowed, asked.exclusion, *shapes)
+
+
+def listed_of(asked: Problem) -> NDArray[np.int32]:
+    """Return the linear places of the source that may be taken, none if all may."""
+    return np.flatnonzero(flat(asked.allowed, np.bool_)).astype(np.int32)
+
+
+def pixels(image: Tensor) -> NDArray[np.float32]:
+    """Return an image flat, a pixel's channels side by side."""
+    return flat(image.permute(1, 2, 0), np.float32)
+
+
+def flat(values: Tensor | None, kind: type) -> np.ndarray:
+    """Return an array of one axis, of length 0 for None."""
     return np.empty(0, kind) if values is None else values.flatten().contiguous().numpy()

@@ -1,0 +1,129 @@
+"""PatchMatch against one source again and again, as methods do that optimise an image of patches.
+
+Notation of ``_match.py``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from gouache import check, random
+from gouache.check import InputError
+
+from ._match import Field, Problem, image_of, looked_of, problem
+from ._match_tree import Codes, Tree, coded, coding, grown
+from ._patchmatch import first_places, listed_of, patchmatch, pixels, sweeps, task_of
+from ._vote import vote_by_kernels, vote_by_tensors
+
+
+class Matcher:
+    """What `patchmatch` learns of a source, kept: its codes, and a few trees used in turn.
+
+    On a GPU nothing is kept.
+
+    Args:
+        source: image ``(C, H', W')`` whose patches are found.
+        patch: side P.
+        source_mask: which of its pixels may be copied ``(H', W')``; None is all.
+        trees: that are grown, one a sweep until there are as many.
+        rng: of the seed; None draws from torch's global generator.
+
+    Raises:
+        InputError: no image, a patch that does not fit, a mask that leaves nothing.
+
+    Reference:
+        K. He, J. Sun, "Computing nearest-neighbor fields via propagation-assisted kd-trees", 2012.
+
+    Example:
+        >>> import torch
+        >>> from gouache import patches
+        >>> image = torch.rand(1, 30, 30)
+        >>> matcher = patches.Matcher(image, patch=5)
+        >>> matcher(image[:, 4:]).place[0, 0, 0].tolist()
+        [4, 0]
+    """
+
+    def __init__(
+        self,
+        source: Tensor,
+        *,
+        patch: int = 7,
+        source_mask: Tensor | None = None,
+        trees: int = 4,
+        rng: torch.Generator | None = None,
+    ) -> None:
+        self.asked = problem(source, source, patch, 1, (None, source_mask), None, 0, None)
+        self.mask, self.seed = source_mask, random.draw_seed(rng)
+        self.trees, self.sweeps = check.count(trees, "trees"), 0
+        self.grown: dict[int, Tree] = {}
+        if not self.asked.source.is_cuda:
+            self.flat, self.listed = pixels(self.asked.source), listed_of(self.asked)
+            self.coding = coding(self.asked, self.listed)
+            self.codes = coded(self.flat, self.asked.source_shape, self.asked, self.coding)
+
+    def __call__(
+        self,
+        query: Tensor,
+        *,
+        query_mask: Tensor | None = None,
+        k: int = 1,
+        iterations: int = 2,
+        start: Field | None = None,
+    ) -> Field:
+        """Match every patch of ``query (C, H, W)`` with k near ones of the source.
+
+        Args:
+            query: with the source's channels.
+            query_mask: as in `patchmatch`.
+            k: see there.
+            iterations: see there.
+            start: see there.
+
+        Raises:
+            InputError: images, masks or a start that do not fit each other.
+        """
+        check.count(iterations, "iterations", 0)
+        seed, before = random.derive(self.seed, self.sweeps), self.sweeps
+        self.sweeps += iterations
+        if self.asked.source.is_cuda:
+            given = {"k": k, "iterations": iterations, "start": start, "query_mask": query_mask}
+            given |= {"source_mask": self.mask, "rng": random.generator(seed)}
+            return patchmatch(query, self.asked.source, patch=self.asked.patch, **given)
+        asked = self._asked(query, query_mask, k)
+        a = pixels(asked.query)
+        known = Codes(coded(a, asked.shape, asked, self.coding), self.codes, self.coding.weight)
+        task, place = task_of(asked, a, self.flat, known), first_places(start, asked)
+        trees = (iterations, lambda number: self._tree(before + number - 1))
+        return sweeps(asked, task, self.listed, place, trees, seed)
+
+    def vote(self, field: Field, *, weight: Tensor | None = None) -> Tensor:
+        """Build an image of matched patches of the source, as `vote` does."""
+        given, source = (
+            torch.ones_like(field.distance) if weight is None else weight,
+            self.asked.source,
+        )
+        if source.is_cuda:
+            return vote_by_tensors(field, source, given)
+        return vote_by_kernels(field, self.flat, tuple(source.shape), given)
+
+    def _asked(self, query: Tensor, query_mask: Tensor | None, k: int) -> Problem:
+        """Return what is matched in one call."""
+        a, patch = image_of(query, "query"), self.asked.patch
+        if len(a) != len(self.asked.source) or min(a.shape[1:]) < patch:
+            raise InputError(
+                f"query must have {len(self.asked.source)} channels and at least {patch} pixels a "
+                f"side, got {tuple(a.shape)}"
+            )
+        looked = looked_of(query_mask, a, patch)
+        return replace(self.asked, query=a, k=check.count(k, "k"), looked=looked)
+
+    def _tree(self, number: int) -> Tree:
+        """Return the tree of a sweep, counted over all calls."""
+        at = number % self.trees
+        if at not in self.grown:
+            known = Codes(self.codes, self.codes, self.coding.weight)
+            self.grown[at] = grown(known, self.listed, random.derive(self.seed, 1, at))
+        return self.grown[at]
