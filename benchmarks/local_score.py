@@ -6,8 +6,8 @@ The exemplars are crops of three grey textures and of a photograph in colour. *C
 `patches.copy_rate`; *apart* is `measure.patch_sliced_wasserstein` to the exemplar, times 1e4. The
 row *beside* is the crop to the right of the exemplar in the same photograph. Of `LocalScore`: *one*
 has patches of 7 pixels at all noise; *usual* is 9 blocks of 4, 2 and 1 pixels as noise falls, also
-with the 16 nearest patches alone where it is low; *early* goes to smaller blocks at twice the
-noise; *wide* begins with 7 blocks of 8. Last, a texture by optimisation, without diffusion.
+with the 16 nearest patches alone where it is low; *wide* begins with 7 blocks of 8. Last, a texture
+by optimisation, without diffusion.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from gouache.random import generator
 CORNERS = {"brick": (100, 100), "grass": (100, 100), "gravel": (100, 100), "coffee": (60, 300)}
 ONE = [(0.0, 7, 1)]
 USUAL = [(0.5, 9, 4), (0.2, 9, 2), (0.0, 9, 1)]
-EARLY = [(1.0, 9, 4), (0.4, 9, 2), (0.0, 9, 1)]
 WIDE = [(1.5, 7, 8), *USUAL]
 SCALE = 1e4
 
@@ -63,7 +62,6 @@ WAYS: dict[str, Way] = {
     "one": by(ONE),
     "usual": by(USUAL),
     "usual, 16 nearest": by(USUAL, nearest=16),
-    "early": by(EARLY),
     "wide": by(WIDE),
     "usual, overlaps averaged": by(USUAL, core=None),
     "texture_optimization": by_optimization,

@@ -137,6 +137,6 @@ def test_more_lead_makes_smaller_pieces_and_less_difference():
     given = {"rounds": 1, "candidates": 1, "keep_colors": True}
     off = [
         float((patches.split_match(content, style, lead=lead, **given) - content).square().mean())
-        for lead in (0, 0.1, 2)
+        for lead in (0, 0.125, 2)
     ]
     assert off[0] > off[1] > off[2]

@@ -35,8 +35,8 @@ from ._noise import estimate_sigma as estimate_sigma
 from ._noise_curve import NoiseCurve as NoiseCurve
 from ._noise_curve import estimate_sigma_map as estimate_sigma_map
 from ._noise_curve import noise_curve as noise_curve
-from ._patch_stylize import patch_stylize as patch_stylize
 from ._patch_posterior import PatchPosterior as PatchPosterior
+from ._patch_stylize import patch_stylize as patch_stylize
 from ._patch_transport import patch_transport as patch_transport
 from ._patchmatch import patchmatch as patchmatch
 from ._poisson import anscombe as anscombe

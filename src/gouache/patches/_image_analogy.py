@@ -94,7 +94,7 @@ def image_analogy(
         a: ``(C, h, w)``.
         a_prime: ``(C', h, w)`` in [0, 1], a grey or colour image.
         b: ``(C, H, W)``.
-        kappa: at least 0: the larger, the larger the pieces of a' that are copied.
+        kappa: at least 0: the larger, the larger the pieces copied; 5 for textures.
         lead: weight of A and B against A' and B'; 100 where b' is wanted exactly, as of a filter.
         luminance: whether a and b are images, of which luminance is compared, that of b being
             brought to the mean and deviation of a's; False compares their channels as they are.

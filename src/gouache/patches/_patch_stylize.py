@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -21,11 +20,11 @@ from ._luminance import as_alike, equalised, with_luminance
 from ._match import Field
 from ._matcher import Matcher
 from ._texture import wanted
+from ._texture_optimization import EXPONENT, power
 from ._texture_scales import Scale, doubled, scales
 from ._uniform import uniform
 from ._vote import vote
 
-EXPONENT = 0.8  # of the robust energy
 FLOOR = 1e-5  # e a value of a patch: differences below are not told apart
 MORE = 2  # rounds that every coarser scale has more
 LEAST = 3  # sides of the coarsest style, in patches
@@ -143,7 +142,9 @@ def optimised(
             query = torch.cat([x, scale.guides.wish])
             field = uniform(matcher, query, field, uniformity, rng)
             floor = FLOOR * len(query) * scale.patch**2
-            x = vote(field, scale.atlas.image, weight=_weight(field.distance, floor))
+            x = vote(
+                field, scale.atlas.image, weight=power(field.distance + floor, EXPONENT / 2 - 1)
+            )
             done += 1
             if progress is not None:
                 progress(done, sum(counts))
@@ -154,12 +155,6 @@ def optimised(
 def _at(place: Tensor, patch: int) -> Field:
     """Return a field of places ``(1, h, w, 2)`` whose distances nobody asks for."""
     return Field(place, torch.zeros(place.shape[:3], device=place.device), patch)
-
-
-def _weight(distance: Tensor, floor: float) -> Tensor:
-    """Return ``(d + e)^(r / 2 - 1)``, by NumPy: torch's powers depend on the number of threads."""
-    found = (distance + floor).cpu().numpy() ** np.float32(EXPONENT / 2 - 1)
-    return torch.from_numpy(found).to(distance.device)
 
 
 def _resized(x: Tensor, size: tuple[int, int]) -> Tensor:

@@ -22,7 +22,7 @@ from ._cells import Cells, believed, blended, disagreement, matched, neighbours
 from ._luminance import as_alike, with_luminance
 from ._patch_stylize import begun
 
-PLAIN = 0.03  # at lead 1: what a cell may deviate from flat and from the style, and not be split
+PLAIN = 0.075  # at lead 1: what a cell may deviate from flat and from the style, and not be split
 ENTRIES = 1 << 25  # distances that are held at once
 
 
@@ -34,7 +34,7 @@ def split_match(
     lead: float = 0.5,
     keep_colors: bool = False,
     largest: int = 64,
-    smallest: int = 8,
+    smallest: int = 4,
     candidates: int = 5,
     rounds: int = 10,
     rng: torch.Generator | None = None,
@@ -42,7 +42,7 @@ def split_match(
 ) -> Tensor:
     """Show a content in square pieces of a style, as large as the content allows.
 
-    A cell is split into four while ``std(l_i) + min_y rms(l_i - m(y)) > 0.03 / lead``. Each keeps
+    A cell is split into four while ``std(l_i) + min_y rms(l_i - m(y)) > 0.075 / lead``. Each keeps
     the K places nearest to it of which no two are in the same square of t_i / 2 pixels, and among
     those y is chosen by min-sum belief propagation:
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -132,8 +133,13 @@ def improved(state: State, scale: Scale, uniformity: float, rng: torch.Generator
         field = _matched(image, field, scale, price * use, 1, rng)
         field = _matched(image, field, scale, None, 0, None)  # its d without the price
         use = (use + _usage(field, scale)) / 2
-    weight = (field.distance + _floor(image, scale)) ** (EXPONENT / 2 - 1)
+    weight = power(field.distance + _floor(image, scale), EXPONENT / 2 - 1)
     return State(_voted(field, scale, weight), field, use)
+
+
+def power(x: Tensor, exponent: float) -> Tensor:
+    """Return ``x ** exponent`` by NumPy: torch's powers depend on the number of threads."""
+    return torch.from_numpy(x.cpu().numpy() ** np.float32(exponent)).to(x.device)
 
 
 def energy(state: State, scale: Scale) -> float:
