@@ -14,7 +14,22 @@ from gouache import data, image, measure, random, registry, samples
 from gouache.cli import _live
 from gouache.train import read_log
 
-VERBS = ("demo", "denoise", "train", "sample", "evaluate", "report", "list", "doctor")
+VERBS = (
+    "demo",
+    "denoise",
+    "restore",
+    "inpaint",
+    "texture",
+    "variations",
+    "recolor",
+    "stylize",
+    "train",
+    "sample",
+    "evaluate",
+    "report",
+    "list",
+    "doctor",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -332,7 +347,8 @@ def test_demo_tells_of_each_part_and_can_be_called_again(call, monkeypatch, tmp_
     first = call("demo", "--quick", "--out", "tour")
     assert first.code == 0, first.err
     assert all(word in first.out for word in ("frechet", "memorization", "in all", "training"))
-    assert (tmp_path / "tour/report.html").exists()
+    page = (tmp_path / "tour/report.html").read_text("utf-8")
+    assert page.partition("<h2>Patches</h2>")[2].partition("</section>")[0].count("<img") == 4
     again = call("demo", "--quick", "--out", "tour")
     assert again.code == 0
     assert first.out.split("part")[0] == again.out.split("part")[0]

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ._compiling import compiling
 from ._options import Device, Threads, device_name, using
+from ._patch_tour import patch_tour
 from ._report import PAGE
 from ._screen import Clock, say, table
 
@@ -32,6 +34,8 @@ def demo(
 ) -> None:
     """Train a diffusion model on real handwriting, sample it, judge it, and write a report.
 
+    The report has a chapter on what patches of one image can do, without training.
+
     A second call with the same folder finishes what is left to do.
 
     Example: gouache demo --out demo
@@ -52,9 +56,10 @@ def demo(
         except KeyboardInterrupt:
             _live.interrupted(out, lambda: _again(out, seed, quick, threads, device))
             raise
-        made = report.write(
-            out, out / PAGE, n=200 if quick else 1000, seed=seed, device=where, stage=clock.part
-        )
+        with clock.part("patches"), compiling():
+            chapters = [patch_tour(seed)]
+        given = {"n": 200 if quick else 1000, "seed": seed, "device": where}
+        made = report.write(out, out / PAGE, stage=clock.part, chapters=chapters, **given)
     clock.add("in all", time.perf_counter() - start)
     table(measure.table(made.scores), "What the samples are worth")
     table([["part", "seconds"], *([k, f"{v:.1f}"] for k, v in clock.seconds.items())])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ._compiling import compiling
 from ._options import Seed, Threads, using
 from ._screen import telling, waiting
 
@@ -43,7 +44,8 @@ def stylize(
     check.between(lead, "lead", 0)
     run = registry.find("stylize", method)
     shown, strokes = image.load(content), image.load(style)
-    with using(threads), waiting(f"{method} of {shown.shape[-1]}x{shown.shape[-2]} pixels") as told:
+    words = f"{method} of {shown.shape[-1]}x{shown.shape[-2]} pixels"
+    with using(threads), compiling(), waiting(words) as told:
         options = {"lead": lead, "keep_colors": keep_colors, "rng": random.generator(seed)}
         made: Tensor = run(shown, strokes, **options, **telling(run, told))
     image.save(made, out)

@@ -67,12 +67,12 @@ def texture(
     options = {"tileable": tileable, "guides": guides, "rng": random.generator(seed)}
     with using(threads), compiling(), waiting(f"{method} of {cols}x{rows} pixels") as told:
         made: Texture = synthesis(examples, (rows, cols), progress=told, **options)
-        rate = made.copy_rate
     save(made.image, out, bits)
     if copy_map is not None:
         save(_map(made), copy_map, 16 if copy_map.suffix.lower() == ".png" else 8)
         if bool((made.origin < 0).all()):
             say(f"{copy_map} is black: {method} copies no pixels")
+    rate = made.copy_rate
     where = "exemplar" if len(examples) == 1 else "exemplars"
     say(f"copy rate {rate:.2f}: {100 * rate:.0f} % of the patches stand in the {where}")
     typer.echo(out)

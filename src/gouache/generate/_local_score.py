@@ -25,6 +25,7 @@ from gouache.contracts import (
     SampleOptions,
 )
 from gouache.patches import PatchPosterior
+from gouache.patches._patch_posterior import levels_of
 
 Rung: TypeAlias = tuple[float, int, int]
 RUNGS: tuple[Rung, ...] = ((1.5, 7, 8), (0.5, 9, 4), (0.2, 9, 2), (0.0, 9, 1))
@@ -184,12 +185,9 @@ class _Rungs(Denoiser):
 
     def __call__(self, y: Tensor, sigma: Tensor | float, condition: Condition = None) -> Tensor:
         """Return the answer of each image's rung; of a map of levels the mean variance decides."""
-        level = torch.as_tensor(sigma).to(y)
-        shape = (-1, *[1] * (y.ndim - 1)) if level.ndim == 1 else level.shape
-        level = level.view(shape).expand(len(y), *level.view(shape).shape[1:])
         made = [
             self._rung(u, float(s.square().mean().sqrt()))(u, s, condition)
-            for u, s in zip(y.split(1), level.split(1), strict=True)
+            for u, s in zip(y.split(1), levels_of(sigma, y), strict=True)
         ]
         return torch.cat(made)
 

@@ -71,7 +71,7 @@ def patch_sliced_wasserstein(
             found.append(float(np.square(np.sort(x) - np.sort(y)).mean()))
         return tuple(found)
 
-    least = (patch - 1) * 2 ** (scales - 1) + 1
+    least = (max(patch, 3) - 1) * 2 ** (scales - 1) + 1  # three pixels, lest a mirror be missing
     return scored("patch_sliced_wasserstein", distance, picture, exemplar, least, rng)
 
 

@@ -72,7 +72,7 @@ def _filled(hole: Hole, progress: Callable[[int, int], None]) -> Tensor:
     u = hole.image.permute(1, 2, 0).contiguous().cpu().numpy()
     known, grey = (~hole.inside).cpu().numpy(), np.ascontiguousarray(u.mean(2))
     sure, allowed = known.astype(np.float32), whole(hole.free, p).cpu().numpy()
-    total = int((~known).sum())
+    total, done = int((~known).sum()), 0
     while True:
         kernels.foremost(grey, known, sure, p, at)
         if at[0] < 0:
@@ -84,7 +84,8 @@ def _filled(hole: Hole, progress: Callable[[int, int], None]) -> Tensor:
         u[here][new], grey[here][new] = u[there][new], grey[there][new]
         sure[here][new] = sure[here].mean()
         known[here] = True
-        progress(total - int((~known).sum()), total)
+        done += int(new.sum())
+        progress(done, total)
     return torch.from_numpy(u).permute(2, 0, 1).contiguous().to(hole.image.device)
 
 

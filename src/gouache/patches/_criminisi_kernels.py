@@ -32,13 +32,20 @@ def foremost(grey, known, sure, p, at):
             if known[y, x] or not beside(known, y, x):
                 continue
             confidence = 0.0
-            for r in range(max(0, y - p // 2), min(high, y + p // 2 + 1)):
-                for s in range(max(0, x - p // 2), min(wide, x + p // 2 + 1)):
+            top, left = start(y, p, high), start(x, p, wide)
+            for r in range(top, top + p):
+                for s in range(left, left + p):
                     confidence += sure[r, s]
             priority = confidence / (p * p) * (DATA + data(grey, known, p, y, x))
             if priority > best:
                 best = priority
                 at[0], at[1] = y, x
+
+
+@kernel(inline=True, allocates=False)
+def start(at, p, n):
+    """Return where, along a side of n pixels, the patch around a pixel begins."""
+    return min(max(0, at - p // 2), n - p)
 
 
 @kernel(inline=True, allocates=False)
@@ -65,8 +72,9 @@ def data(grey, known, p, y, x):
                 nx -= dx
     norm = np.sqrt(ny * ny + nx * nx)
     strongest, found = 0.0, 0.0
-    for r in range(max(1, y - p // 2), min(high - 1, y + p // 2 + 1)):
-        for s in range(max(1, x - p // 2), min(wide - 1, x + p // 2 + 1)):
+    top, left = start(y, p, high), start(x, p, wide)
+    for r in range(max(1, top), min(high - 1, top + p)):
+        for s in range(max(1, left), min(wide - 1, left + p)):
             if not (known[r, s] and known[r - 1, s] and known[r + 1, s]):
                 continue
             if not (known[r, s - 1] and known[r, s + 1]):

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, max_pool2d, pad
@@ -30,6 +31,7 @@ from ._vote import vote_best
 WINDOW, TEXTURE = 8, 20.0  # of pixels to either side, and what a unit of texture counts
 FADE, FAINT, QUANTILE = 1.3, 1e-20, 0.75
 SMOOTH, SHARP, LAST, SWEEPS, STILL = 4, 2, 2, 2, 1e-3  # rounds, and what ends them
+ROWS = 512
 SAMPLE, LEAST = 100_000, 1e-12  # distances for the quartile; weight of a match
 
 
@@ -48,16 +50,17 @@ def inpaint(
     At every scale, in turn: each patch that meets D takes its nearest free patch q, and a pixel
     of D becomes the mean of what the patches that hold it have there,
 
-    ``x(r) = sum_p w(p) u(q(p) + r - p) / sum_p w(p)``,  ``w(p) = 1.3^-t(p) exp(-d(p) / 2 s^2)``
+    ``x(r) = sum_p w(p) u(q(p) + r - p) / sum_p w(p)``,  ``w(p) = c(p) exp(-d(p) / 2 s^2)``
 
-    with d the distance, s^2 its upper quartile and t(p) how deep in D the patch lies. A mean
+    with d the distance, s^2 its upper quartile and c(p) the mean of ``1.3^-depth`` over the patch,
+    depth being how far in D a pixel lies. A mean
     blurs, and what is blurred matches what is smooth: so texture counts too, and in the last
     rounds of a scale every pixel is copied from its best patch alone. In the end the copies are
     put together by their gradients, so that neither they nor the border of D show.
 
     Args:
-        image: ``(C, H, W)`` or ``(B, C, H, W)``, pixel range 1; what it holds in D has no
-            influence and may be NaN. Pixels outside D are returned bit by bit.
+        image: ``(C, H, W)`` or ``(B, C, H, W)``, pixel range 1; what it holds where the mask
+            is 1 has no influence and may be NaN. Pixels outside D are returned bit by bit.
         mask: true in D, ``(H, W)`` or one an image ``(B, 1, H, W)``; or, in [0, 1], how much of the
             fill is seen: D is where it is above 0.
         source: true where pixels may be copied, in a mask's shape; None is all outside D.
@@ -145,8 +148,8 @@ class _Work:
         self.inside = ~self.known
         reach = 2 * (patch // 2) + 1
         self.met = max_pool2d(self.inside[None].float(), reach, 1, patch // 2)[0] > 0
-        faded = (FADE ** -_depth(self.known)).clamp(min=FAINT)  # 0 would have no mean
-        self.trust = avg_pool2d(faded[None], patch, 1)
+        faded = np.maximum(FADE ** -_depth(self.known), FAINT)  # 0 would have no mean
+        self.trust = avg_pool2d(torch.from_numpy(faded).to(self.known.device)[None], patch, 1)
         rng = random.generator(seed)
         self.matcher = Matcher(level.image, patch=patch, source_mask=level.free, rng=rng)
         self.field: Field | None = None
@@ -161,14 +164,18 @@ class _Work:
         shape = (self.known.shape[0] - self.patch + 1, self.known.shape[1] - self.patch + 1)
         limit = torch.tensor(self.level.known.shape) - self.patch + 1
         self.field = upsampled(coarser.field, theirs, corner, shape, limit)
-        self.x = self._set(self.matcher.vote(self.field).nan_to_num())
+        x = self.matcher.vote(self.field)
+        if x[:, self.inside].isnan().any():  # parts of D that the coarser scale has not
+            smooth = smooth_fill(self.level.image, self.level.known)[self.box]
+            x = torch.where(x.isnan(), smooth, x)
+        self.x = self._set(x)
 
     def improve(self, smooth: int) -> None:
         """Match and vote some rounds, fewer if nothing moves, and then copy some rounds."""
         for _ in range(smooth):
             field = self._match()
             before, self.x = self.x, self._set(self.matcher.vote(field, weight=self._weight(field)))
-            if (self.x - before)[:, self.inside].abs().mean() < STILL:
+            if np.mean((self.x - before)[:, self.inside].abs().cpu().numpy()) < STILL:
                 break
         for _ in range(SHARP):
             rows, cols = self._origin(self._match())
@@ -180,7 +187,10 @@ class _Work:
         given = (image[self.box], self.inside, image, self.level.free, origin)
         found = recompose(*given)
         out = image.clone()
-        out[self.box] = torch.where(self.inside, found.clamp(0, 1), out[self.box])
+        known = image[:, self.level.known]
+        out[self.box] = torch.where(
+            self.inside, found.clamp(known.min(), known.max()), out[self.box]
+        )
         return out
 
     def _match(self) -> Field:
@@ -193,7 +203,8 @@ class _Work:
         d, found = field.distance, field.place[..., 0] >= 0
         some = d[found][:: int(found.sum()) // SAMPLE + 1]
         scale = 2 * torch.quantile(some, QUANTILE).clamp(min=1e-8)
-        return torch.where(found, torch.exp(-d / scale).clamp(min=LEAST), 0) * self.trust
+        weight = np.exp(-(d / scale).cpu().numpy())  # torch's depends on the number of threads
+        return torch.where(found, torch.from_numpy(weight).to(d).clamp(min=LEAST), 0) * self.trust
 
     def _origin(self, field: Field) -> Tensor:
         return vote_best(field, cost=field.distance / self.trust).long()
@@ -207,11 +218,19 @@ def texture(u: Tensor, known: Tensor) -> Tensor:
 
     They are those of pixels that are known, to the right and downwards, in windows of 17 x 17.
     """
-    grey, k = u.mean(0), known.float()
+    found, height = u.new_empty(2, *u.shape[1:]), u.shape[1]
+    for top in range(0, height, ROWS):  # running sums are in double precision
+        first, last = max(0, top - WINDOW), min(height, top + ROWS + WINDOW + 1)
+        some = _texture(u[:, first:last].mean(0), known[first:last].float())
+        found[:, top : top + ROWS] = some[:, top - first : top - first + ROWS]
+    return found
+
+
+def _texture(grey: Tensor, known: Tensor) -> Tensor:
     found = list[Tensor]()
     for axis, rim in ((1, (0, 1, 0, 0)), (0, (0, 0, 0, 1))):
         n = grey.shape[axis] - 1
-        both = k.narrow(axis, 0, n) * k.narrow(axis, 1, n)
+        both = known.narrow(axis, 0, n) * known.narrow(axis, 1, n)
         steps = torch.stack([grey.diff(dim=axis).abs() * both, both])
         total, count = box_sums(pad(steps, rim).double(), WINDOW).float()
         found.append(total / count.clamp(min=1))
@@ -233,7 +252,6 @@ def _thickness(known: Tensor) -> int:
     return int(depth.max())
 
 
-def _depth(known: Tensor) -> Tensor:
+def _depth(known: Tensor) -> NDArray[np.float32]:
     """Return how far from a known pixel each one is ``(H, W)``."""
-    depth = ndimage.distance_transform_edt(~known.cpu().numpy())
-    return torch.from_numpy(np.asarray(depth, np.float32)).to(known.device)
+    return np.asarray(ndimage.distance_transform_edt(~known.cpu().numpy()), np.float32)

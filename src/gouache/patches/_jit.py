@@ -19,7 +19,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -150,13 +150,15 @@ def spread(task: Callable[[int], T], count: int) -> Iterator[T]:
         while ahead:
             yield ahead.popleft().result()
     finally:
-        wait([left for left in ahead if not left.cancel()])
+        running = [left for left in ahead if not left.cancel()]
+        if not getattr(WORKING, "now", False):  # a worker may close what another thread has left
+            wait(running)
 
 
 WORKING = threading.local()
 
 
-@cache
+@lru_cache(maxsize=1)
 def _pool(process: int, workers: int) -> ThreadPoolExecutor:
     """Return the threads of a process, of which a forked one has none; they do not spread again."""
     del process

@@ -15,8 +15,8 @@ from gouache.check import InputError
 
 from ._match import Field, Problem, image_of, looked_of, problem
 from ._match_tree import Codes, Tree, coded, coding, grown
-from ._patchmatch import first_places, listed_of, patchmatch, pixels, sweeps, task_of
-from ._vote import vote_by_kernels, vote_by_tensors
+from ._patchmatch import checked_sides, first_places, listed_of, patchmatch, pixels, sweeps, task_of
+from ._vote import vote_by_kernels, vote_by_tensors, weights_of
 
 
 class Matcher:
@@ -56,6 +56,7 @@ class Matcher:
         rng: torch.Generator | None = None,
     ) -> None:
         self.asked = problem(source, source, patch, 1, (None, source_mask), None, 0, None)
+        checked_sides(self.asked)
         self.mask, self.seed = source_mask, random.draw_seed(rng)
         self.trees, self.sweeps = check.count(trees, "trees"), 0
         self.grown: dict[int, Tree] = {}
@@ -72,6 +73,7 @@ class Matcher:
         k: int = 1,
         iterations: int = 2,
         start: Field | None = None,
+        first: int | None = None,
     ) -> Field:
         """Match every patch of ``query (C, H, W)`` with k near ones of the source.
 
@@ -81,18 +83,20 @@ class Matcher:
             k: see there.
             iterations: see there.
             start: see there.
+            first: number of the first sweep, on which trees and chance depend; None goes on from
+                the last call's, so that it should be given where threads share a matcher.
 
         Raises:
             InputError: images, masks or a start that do not fit each other.
         """
         check.count(iterations, "iterations", 0)
-        seed, before = random.derive(self.seed, self.sweeps), self.sweeps
-        self.sweeps += iterations
+        asked = self._asked(query, query_mask, k)
+        before = self.sweeps if first is None else first
+        self.sweeps, seed = before + iterations, random.derive(self.seed, before)
         if self.asked.source.is_cuda:
             given = {"k": k, "iterations": iterations, "start": start, "query_mask": query_mask}
             given |= {"source_mask": self.mask, "rng": random.generator(seed)}
             return patchmatch(query, self.asked.source, patch=self.asked.patch, **given)
-        asked = self._asked(query, query_mask, k)
         a = pixels(asked.query)
         known = Codes(coded(a, asked.shape, asked, self.coding), self.codes, self.coding.weight)
         task, place = task_of(asked, a, self.flat, known), first_places(start, asked)
@@ -101,10 +105,8 @@ class Matcher:
 
     def vote(self, field: Field, *, weight: Tensor | None = None) -> Tensor:
         """Build an image of matched patches of the source, as `vote` does."""
-        given, source = (
-            torch.ones_like(field.distance) if weight is None else weight,
-            self.asked.source,
-        )
+        source = self.asked.source
+        given = weights_of(field, tuple(source.shape), weight)
         if source.is_cuda:
             return vote_by_tensors(field, source, given)
         return vote_by_kernels(field, self.flat, tuple(source.shape), given)
@@ -112,13 +114,14 @@ class Matcher:
     def _asked(self, query: Tensor, query_mask: Tensor | None, k: int) -> Problem:
         """Return what is matched in one call."""
         a, patch = image_of(query, "query"), self.asked.patch
-        if len(a) != len(self.asked.source) or min(a.shape[1:]) < patch:
+        source = self.asked.source
+        if len(a) != len(source) or a.device != source.device or min(a.shape[1:]) < patch:
             raise InputError(
-                f"query must have {len(self.asked.source)} channels and at least {patch} pixels a "
-                f"side, got {tuple(a.shape)}"
+                f"query must have {len(source)} channels and at least {patch} pixels a side, on "
+                f"{source.device}, got {tuple(a.shape)} on {a.device}"
             )
         looked = looked_of(query_mask, a, patch)
-        return replace(self.asked, query=a, k=check.count(k, "k"), looked=looked)
+        return checked_sides(replace(self.asked, query=a, k=check.count(k, "k"), looked=looked))
 
     def _tree(self, number: int) -> Tree:
         """Return the tree of a sweep, counted over all calls."""

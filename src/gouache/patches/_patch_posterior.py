@@ -124,7 +124,7 @@ class PatchPosterior(Denoiser):
         if condition is not None:
             raise InputError("patches take no condition, got one; pass condition=None")
         self._check(y)
-        mean, levels = self.mean.to(y), _levels(sigma, y)
+        mean, levels = self.mean.to(y), levels_of(sigma, y)
         made = [self._mean(u - mean, s) for u, s in zip(y, levels, strict=True)]
         return mean + torch.stack(made)
 
@@ -184,8 +184,8 @@ class PatchPosterior(Denoiser):
         if self.matcher is None or sigma.ndim or float(sigma) > self.below:
             return None
         assert self.nearest is not None
-        self.matcher.sweeps = 0  # the same trees for every call: what is returned has no history
-        return self.matcher(y.detach().float(), k=self.nearest, iterations=SWEEPS).place
+        query = y.detach().float()  # first: no call has a history
+        return self.matcher(query, k=self.nearest, iterations=SWEEPS, first=0).place
 
     def _kept(self, region: Region) -> Tensor:
         """Return the patches' rectangles ``(C, h, w, rows, columns)``."""
@@ -232,7 +232,7 @@ def _drawn(place: Tensor, most: int | None, rng: torch.Generator | None) -> Tens
     return place[order.to(place.device)]
 
 
-def _levels(sigma: Tensor | float, y: Tensor) -> list[Tensor]:
+def levels_of(sigma: Tensor | float, y: Tensor) -> list[Tensor]:
     """Return the noise level of each image, a number or a map ``(C, H, W)``."""
     level = check.finite(torch.as_tensor(sigma).to(y), "sigma")
     if float(level.min()) <= 0:

@@ -117,18 +117,27 @@ def patchmatch(
     """
     check.count(iterations, "iterations", 0)
     masks = (query_mask, source_mask)
-    asked = problem(query, source, patch, k, masks, weight, exclusion, guides)
-    if max(*asked.query.shape, *asked.source.shape) > LONGEST:
-        raise InputError(
-            f"patchmatch takes sides of at most {LONGEST} pixels, got {tuple(query.shape)} and "
-            f"{tuple(asked.source.shape)}; crop, or use brute_force"
-        )
+    asked = checked_sides(problem(query, source, patch, k, masks, weight, exclusion, guides))
     place = first_places(start, asked)
     if asked.query.is_cuda:
         from ._patchmatch_tensors import search
 
         return search(asked, place, iterations, random.draw_seed(rng))
     return _kernels(asked, place, iterations, random.draw_seed(rng))
+
+
+def checked_sides(asked: Problem) -> Problem:
+    """Return a problem whose places can be packed.
+
+    Raises:
+        InputError: an image whose rows or columns do not fit into 15 bits.
+    """
+    if max(*asked.query.shape, *asked.source.shape) > LONGEST:
+        raise InputError(
+            f"patchmatch takes sides of at most {LONGEST} pixels, got {tuple(asked.query.shape)} "
+            f"and {tuple(asked.source.shape)}; crop, or use brute_force"
+        )
+    return asked
 
 
 def first_places(start: Field | None, asked: Problem) -> Tensor:

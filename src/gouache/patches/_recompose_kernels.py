@@ -46,7 +46,8 @@ def system(u, source, seen, at, origin, number, screen, copied, target, weight, 
                 v, w = origin[j, 0] - dy, origin[j, 1] - dx
                 if inside(seen, v, w):
                     other = source[v, w] - copied[j]
-                    guide = other if abs(other) > abs(guide) else guide
+                    if abs(other) > abs(guide) or (abs(other) == abs(guide) and j < i):
+                        guide = other  # of two as large both ends of the link take the same
             else:
                 total += u[y + dy, x + dx]
             total += guide

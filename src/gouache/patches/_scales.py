@@ -62,10 +62,6 @@ def upsampled(
         to: row and column of the finer level from which places are wanted.
         shape: how many rows and columns of them.
         limit: rows and columns of the finer source's patches ``(2,)``.
-
-    Reference:
-        D. Sykora et al., "StyleBlit: fast example-based stylization with local guidance", 2019 (in
-        whose family matches of a coarse level are doubled and keep their parity).
     """
     (_, h, w), device = field.distance.shape, field.place.device
     y = torch.arange(to[0], to[0] + shape[0], device=device)

@@ -129,7 +129,7 @@ def improved(state: State, scale: Scale, uniformity: float, rng: torch.Generator
     if not uniformity:
         field = _matched(image, field, scale, None, 1, rng)
     else:
-        price = uniformity * field.distance.mean() / scale.patch**2
+        price = uniformity * float(np.mean(field.distance.cpu().numpy())) / scale.patch**2
         field = _matched(image, field, scale, price * use, 1, rng)
         field = _matched(image, field, scale, None, 0, None)  # its d without the price
         use = (use + _usage(field, scale)) / 2

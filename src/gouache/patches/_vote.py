@@ -46,10 +46,7 @@ def vote(field: Field, source: Tensor, *, weight: Tensor | None = None) -> Tenso
         True
     """
     source = image_of(source, "source")
-    last = [int(field.place[..., axis].max()) + field.patch for axis in (0, 1)]
-    if last[0] > source.shape[1] or last[1] > source.shape[2]:
-        raise InputError(f"source {tuple(source.shape)} is smaller than what the field points to")
-    weights = _of_matches(field, weight, torch.ones_like(field.distance), "weight")
+    weights = weights_of(field, tuple(source.shape), weight)
     if source.is_cuda:
         return vote_by_tensors(field, source, weights)
     flat = source.permute(1, 2, 0).contiguous().view(-1).numpy()
@@ -88,6 +85,14 @@ def vote_best(field: Field, *, cost: Tensor | None = None) -> Tensor:
     least = np.full(found.shape[:2], np.inf, np.float32)
     _by_bands(kernels.best, place, price, field.patch, found, least)
     return torch.from_numpy(found).permute(2, 0, 1).to(field.place.device)
+
+
+def weights_of(field: Field, shape: tuple[int, ...], weight: Tensor | None) -> Tensor:
+    """Return what the matches of a field count, and check that it fits a source of this shape."""
+    last = [int(field.place[..., axis].max()) + field.patch for axis in (0, 1)]
+    if last[0] > shape[1] or last[1] > shape[2]:
+        raise InputError(f"source {shape} is smaller than what the field points to")
+    return _of_matches(field, weight, torch.ones_like(field.distance), "weight")
 
 
 def vote_by_tensors(field: Field, source: Tensor, weight: Tensor) -> Tensor:

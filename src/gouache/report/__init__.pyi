@@ -1,3 +1,4 @@
+from ._chapter import Chapter as Chapter
 from ._gather import Pair as Pair
 from ._gather import Report as Report
 from ._gather import Row as Row

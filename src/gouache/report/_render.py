@@ -13,6 +13,7 @@ from torch import Tensor
 from gouache import image, measure, registry
 from gouache.measure import Score
 
+from ._chapter import Chapter
 from ._chart import Series, histogram, line_chart, smooth
 from ._gather import Pair, Report
 
@@ -25,11 +26,12 @@ DIRECTION = {
 }
 
 
-def render(report: Report) -> str:
+def render(report: Report, chapters: Sequence[Chapter] = ()) -> str:
     """Return the page of a report, self-contained.
 
     Args:
         report: from :func:`gather`.
+        chapters: further parts, after the data.
     """
     import jinja2
 
@@ -48,6 +50,7 @@ def render(report: Report) -> str:
         facts=_facts(report),
         settings=_settings(report.run),
         card=_card(report),
+        chapters=[(part, [(words, _uri(x)) for words, x in part.figures]) for part in chapters],
     )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from gouache import check
 from gouache.pretrained import write_text
 
+from ._chapter import Chapter
 from ._gather import Report, Stage, check_run, gather, silent
 from ._render import render
 
@@ -21,6 +23,7 @@ def write(
     seed: int = 0,
     device: str = "cpu",
     stage: Stage = silent,
+    chapters: Sequence[Chapter] = (),
 ) -> Report:
     """Write the page of a run, whole or not at all, and return what it shows.
 
@@ -31,6 +34,7 @@ def write(
         seed: of the samples.
         device: where they are drawn; see :func:`gather`.
         stage: a context manager entered around each part of the work, with its name.
+        chapters: further parts of the page.
 
     Raises:
         InputError: no run is there, or ``out`` cannot be written.
@@ -49,5 +53,5 @@ def write(
     check.new_file(page, suffixes=(".html",))
     report = gather(run_folder, n=n, seed=seed, device=device, stage=stage)
     with stage("writing the page"):
-        write_text(render(report), page)
+        write_text(render(report, chapters), page)
     return report
