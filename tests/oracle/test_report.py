@@ -299,7 +299,7 @@ def test_device_is_where_the_samples_are_drawn(copied, monkeypatch):
 def test_page_replaces_the_old_one_whole_or_not_at_all(run, tmp_path, monkeypatch):
     from gouache.report import _write
 
-    def fail(_):
+    def fail(*_):
         raise OSError("the disk is full")
 
     page = tmp_path / "page.html"
