@@ -11,7 +11,8 @@ from gouache.random import generator
 
 NAMES = registry.names("texture")
 SIZE = (36, 44)
-OTHERS = sorted({"random_phase", "adsn"} & set(NAMES))  # these take no guides
+OTHERS = ("random_phase", "adsn")  # these take no guides
+NO_COPIES = (*OTHERS, "patch_transport")
 
 
 @pytest.fixture(params=NAMES)
@@ -65,9 +66,8 @@ def test_origin_points_to_what_is_seen(method, made, brick):
     from_it = number >= 0
     assert torch.equal(from_it, row >= 0)
     assert (number[from_it] == 0).all()
-    if from_it.any():
-        shown = brick[:, row[from_it], col[from_it]]
-        assert (shown - found.image[:, from_it]).abs().mean() < 0.25 * brick.std()
+    assert torch.equal(brick[:, row[from_it], col[from_it]], found.image[:, from_it])
+    assert from_it.all() or (method.__name__ in NO_COPIES and not from_it.any())
 
 
 def test_same_seed_same_bytes_and_another_seed_others(method, made, brick):
@@ -75,11 +75,14 @@ def test_same_seed_same_bytes_and_another_seed_others(method, made, brick):
     assert not torch.equal(method(brick, SIZE, rng=generator(1)).image, made(method).image)
 
 
-def test_tileable_has_no_seam(method, brick):
-    image = method(brick, SIZE, tileable=True, rng=generator(0)).image
+def test_tileable_has_no_seam(method):
+    """Across the border of grass the step is as within: not tileable, it is 4 to 10 sds more."""
+    crops = data.textures(size=(48, 52), n=12, seed=3)
+    grass = crops.all()[int((crops.labels == crops.classes.index("grass")).nonzero()[0])]
+    image = method(grass, SIZE, tileable=True, rng=generator(0)).image
     for axis in (1, 2):
         steps = (image - image.roll(1, axis)).abs().mean(0).mean(2 - axis)
-        assert steps[0] <= steps[1:].max()
+        assert steps[0] < steps[1:].mean() + 3 * steps[1:].std()
 
 
 def test_colour_and_several_exemplars(method, brick):
