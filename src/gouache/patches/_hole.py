@@ -64,10 +64,11 @@ def filled(
     m = opacity[:, None].to(pictures.dtype)
     shown = torch.where(m == 1, 0, pictures)
     u = batched(shown).detach()
-    found = [
-        x if not m.any() else fill(_hole(x, m > 0, f > 0.5, patch), _telling(progress, i, len(u)))
-        for i, (x, m, f) in enumerate(zip(u, opacity, free, strict=True))
-    ]
+    found = list[Tensor]()
+    for i, (x, o, f) in enumerate(zip(u, opacity, free, strict=True)):
+        told = _telling(progress, i, len(u))
+        found.append(fill(_hole(x, o > 0, f > 0.5, patch), told) if o.any() else x)
+        told(1, 1)
     mixed = (1 - m) * shown + m * torch.stack(found).to(pictures.dtype)
     return torch.where(m == 0, pictures, mixed).reshape(image.shape)
 
