@@ -15,7 +15,16 @@ from gouache.check import InputError
 
 from ._match import Field, Problem, image_of, looked_of, problem
 from ._match_tree import Codes, Tree, coded, coding, grown
-from ._patchmatch import checked_sides, first_places, listed_of, patchmatch, pixels, sweeps, task_of
+from ._patchmatch import (
+    checked_sides,
+    first_places,
+    listed_of,
+    patchmatch,
+    pixels,
+    sweeps,
+    task_of,
+    unpacked,
+)
 from ._vote import vote_by_kernels, vote_by_tensors, weights_of
 
 
@@ -100,8 +109,8 @@ class Matcher:
         a = pixels(asked.query)
         known = Codes(coded(a, asked.shape, asked, self.coding), self.codes, self.coding.weight)
         task, place = task_of(asked, a, self.flat, known), first_places(start, asked)
-        trees = (iterations, lambda number: self._tree(before + number - 1))
-        return sweeps(asked, task, self.listed, place, trees, seed)
+        trees = (iterations, lambda known, number: self._tree(known, before + number - 1))
+        return unpacked(*sweeps(asked, task, self.listed, place, trees, seed), asked)
 
     def vote(self, field: Field, *, weight: Tensor | None = None) -> Tensor:
         """Build an image of matched patches of the source, as `vote` does."""
@@ -123,10 +132,9 @@ class Matcher:
         looked = looked_of(query_mask, a, patch)
         return checked_sides(replace(self.asked, query=a, k=check.count(k, "k"), looked=looked))
 
-    def _tree(self, number: int) -> Tree:
+    def _tree(self, known: Codes, number: int) -> Tree:
         """Return the tree of a sweep, counted over all calls."""
         at = number % self.trees
         if at not in self.grown:
-            known = Codes(self.codes, self.codes, self.coding.weight)
             self.grown[at] = grown(known, self.listed, random.derive(self.seed, 1, at))
         return self.grown[at]

@@ -163,12 +163,13 @@ def first_places(start: Field | None, asked: Problem) -> Tensor:
 def _kernels(asked: Problem, start: Tensor, iterations: int, seed: int) -> Field:
     """Search by the compiled kernels."""
     listed = listed_of(asked)
-    given = task(asked, listed)
 
-    def tree(number: int) -> Tree:
-        return grown(given.codes, listed, random.derive(seed, number))
+    def tree(known: Codes, number: int) -> Tree:
+        return grown(known, listed, random.derive(seed, number))
 
-    return sweeps(asked, given, listed, start, (iterations, tree), seed)
+    # The task is not named here: its codes are gone before the field is unpacked.
+    found = sweeps(asked, task(asked, listed), listed, start, (iterations, tree), seed)
+    return unpacked(*found, asked)
 
 
 def sweeps(
@@ -176,17 +177,17 @@ def sweeps(
     given: Task,
     listed: NDArray[np.int32],
     start: Tensor,
-    trees: tuple[int, Callable[[int], Tree]],
+    trees: tuple[int, Callable[[Codes, int], Tree]],
     seed: int,
-) -> Field:
-    """Search by the compiled kernels.
+) -> tuple[Tensor, Tensor]:
+    """Search by the compiled kernels, and return packed places and distances ``(h, w, k)``.
 
     Args:
         asked: what is matched.
         given: the same for the kernels.
         listed: the linear places of the source that may be taken, or of length 0.
         start: packed first places ``(h, w, k)``, -1 where they are to be random.
-        trees: how many sweeps, and what gives the tree of each, from 1.
+        trees: how many sweeps, and what gives the tree of some codes for each, from 1.
         seed: of chance.
     """
     from . import _match_kernels as kernels
@@ -199,10 +200,10 @@ def sweeps(
     _each(bands, kernels.begin, given, looked, listed, lists, seed, place, far)
     for number in range(1, trees[0] + 1):
         tree = None  # the last sweep's is gone before this one's is made
-        tree = trees[1](number)
+        tree = trees[1](given.codes, number)
         for some in (bands[::2], bands[1::2]):
             _each(some, kernels.sweep, given, looked, tree, lists, seed, number, place, far)
-    return _field(torch.from_numpy(place), torch.from_numpy(far), asked)
+    return torch.from_numpy(place), torch.from_numpy(far)
 
 
 def _each(bands: range, kernel: Callable[..., None], *given: object) -> None:
@@ -212,7 +213,7 @@ def _each(bands: range, kernel: Callable[..., None], *given: object) -> None:
     deque(spread(lambda k: kernel(bands[k], *given), len(bands)), 0)
 
 
-def _field(place: Tensor, far: Tensor, asked: Problem) -> Field:
+def unpacked(place: Tensor, far: Tensor, asked: Problem) -> Field:
     """Return the k best of packed lists ``(h, w, k)``."""
     best = place[..., : asked.k].permute(2, 0, 1)
     places = torch.empty(*best.shape, 2, dtype=torch.int32)
