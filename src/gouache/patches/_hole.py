@@ -67,8 +67,11 @@ def filled(
     found = list[Tensor]()
     for i, (x, o, f) in enumerate(zip(u, opacity, free, strict=True)):
         told = _telling(progress, i, len(u))
-        found.append(fill(_hole(x, o > 0, f > 0.5, patch), told) if o.any() else x)
-        told(1, 1)
+        if o.any():
+            found.append(fill(_hole(x, o > 0, f > 0.5, patch), told))
+        else:
+            found.append(x)
+            told(1, 1)
     mixed = (1 - m) * shown + m * torch.stack(found).to(pictures.dtype)
     return torch.where(m == 0, pictures, mixed).reshape(image.shape)
 
