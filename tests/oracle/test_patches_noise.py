@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from scipy import fft
 from skimage import data
 
 from gouache import train
 from gouache.check import InputError
 from gouache.patches import estimate_sigma
+from gouache.patches._noise_spectrum import Rings, cosine_power, cosines, fitted, fractal_level
 
 NAMES = ("camera", "astronaut", "chelsea", "coffee", "brick", "grass", "gravel", "coins", "page")
 NAMES += ("moon", "text")
@@ -26,11 +28,17 @@ def drawn(kind, size=256):
         case "blocks":
             return np.kron((rng.random((16, 16)) > 0.7), np.ones((16, 16))) * 0.8
         case "fractal":
-            f = np.hypot(*np.meshgrid(np.fft.fftfreq(size), np.fft.fftfreq(size)))
-            f[0, 0] = np.inf
-            surface = np.fft.ifft2(np.fft.fft2(rng.standard_normal((size, size))) * f**-1.7).real
-            return 0.5 + 0.2 * surface / surface.std()
+            return fractal(size, rng)
     return page(size, rng)
+
+
+def fractal(size, rng, power=1.7, times=1):
+    """Return a surface of amplitude 1 / f^power, cut from one so many times as large."""
+    f = np.hypot(*np.meshgrid(*[np.fft.fftfreq(size * times)] * 2))
+    f[0, 0] = np.inf
+    white = np.fft.fft2(rng.standard_normal(f.shape))
+    surface = np.fft.ifft2(white * f**-power).real[:size, :size]
+    return 0.5 + 0.2 * (surface - surface.mean()) / surface.std()
 
 
 def page(size, rng):
@@ -62,6 +70,91 @@ def level_of(image):
 def test_drawn_images(kind, levels):
     for seed in range(3):
         assert level_of(noisy(drawn(kind), levels, seed)) == pytest.approx(levels, rel=0.05)
+
+
+@pytest.mark.parametrize("kind", ["pieces", "fractal", "text"])
+@pytest.mark.parametrize("levels", [5, 10, 75])
+def test_small_drawn_images(kind, levels):
+    for seed in range(10, 18):
+        assert level_of(noisy(drawn(kind, 128), levels, seed)) == pytest.approx(levels, rel=0.05)
+
+
+def test_no_chance_minimum_of_few_blocks_is_taken_for_the_level():
+    """The smoothest blocks and highest frequencies of this page happen to be 10 % low."""
+    paper = page(128, np.random.default_rng(101))
+    assert level_of(noisy(paper, 75, 200)) == pytest.approx(75, rel=0.05)
+
+
+@pytest.mark.parametrize(("power", "levels"), [(1.2, 25), (1.5, 10), (1.7, 5), (2.0, 5), (2.2, 5)])
+def test_fractals_need_not_be_periodic(power, levels):
+    for seed in range(4):
+        clean = fractal(128, np.random.default_rng(100 + seed), power, times=4)
+        assert level_of(noisy(clean, levels, seed)) == pytest.approx(levels, rel=0.05)
+
+
+def test_channels_of_a_fractal():
+    clean = np.broadcast_to(drawn("fractal", 128), (3, 128, 128))
+    y = torch.cat([noisy(channel, 5, seed) for seed, channel in enumerate(clean)])
+    assert level_of(y) == pytest.approx(5, rel=0.03)
+
+
+def test_what_is_no_fractal_is_not_taken_for_one():
+    def found(clean, levels):
+        return fractal_level(noisy(clean, levels).double().numpy())
+
+    assert found(drawn("fractal", 128), 5) is not None
+    assert not any(found(drawn(kind, 128), k) for kind in ("pieces", "text") for k in (5, 25))
+    assert not any(found(photograph(name), k) for name in NAMES for k in (5, 25))
+    # Crops have less to show: of a texture with a finest scale the power bends down.
+    assert not any(found(photograph(name)[:128, :128], 75) for name in ("grass", "gravel"))
+    assert found(drawn("fractal", 64), 5) is None
+
+
+def test_a_fractal_whose_noise_was_cut_off_is_read_where_it_was_not():
+    clean = 0.3 + 0.7 * drawn("fractal", 256)
+    y = noisy(clean, 25).clamp(0, 1)
+    assert float((y == 1).float().mean()) > 0.01
+    assert level_of(y) == pytest.approx(25, rel=0.05)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (96, 131)])
+def test_cosine_power_is_that_of_the_cosine_transform(shape):
+    x = np.random.default_rng(0).standard_normal(shape)
+    expected = fft.dctn(x, norm="ortho")
+    np.testing.assert_allclose(cosine_power(x), expected**2, atol=1e-12)
+    D, E = map(cosines, shape)
+    np.testing.assert_allclose(D @ x @ E.T, expected, atol=1e-12)
+
+
+def rings(level, beta, rng=None):
+    """Return what is expected of the model, or a draw: a mean square of n normal numbers."""
+    f, count = (np.arange(1, 45) + 0.5) / 32, 16.0 * np.arange(1, 45)
+    power = level + 0.02 * (4 * f) ** -beta
+    if rng is not None:
+        power = power * rng.chisquare(count) / count
+    return Rings(f, power, count)
+
+
+@pytest.mark.parametrize("level", [1e-3, 1e-2, 0.1])
+@pytest.mark.parametrize("beta", [2.2, 3.0, 3.8])
+def test_expected_spectra_give_the_model_back(level, beta):
+    found = fitted(rings(level, beta))
+    assert found.level == pytest.approx(level, rel=0.01)
+    assert found.beta == pytest.approx(beta, abs=0.07)
+    assert found.misfit < -4
+    assert abs(found.bend) < 0.5
+
+
+def test_the_fit_knows_its_error_and_tests_keep_their_level():
+    rng = np.random.default_rng(0)
+    found = [fitted(rings(1e-3, 2.4, rng)) for _ in range(300)]
+    errors = np.array([one.level for one in found]) / 1e-3 - 1
+    assert errors.std() == pytest.approx(np.mean([one.error for one in found]), rel=0.12)
+    assert abs(errors.mean()) < 0.2 * errors.std()
+    assert np.std([one.bend for one in found]) == pytest.approx(1, rel=0.12)
+    assert np.mean([one.misfit for one in found]) == pytest.approx(0, abs=0.2)
+    assert np.std([one.misfit for one in found]) == pytest.approx(1, rel=0.15)
+    assert np.mean([one.holds for one in found]) > 0.97
 
 
 @pytest.mark.parametrize("levels", [10, 25, 50])
@@ -113,6 +206,8 @@ def test_constant_and_tiny_images_have_none():
     assert float(estimate_sigma(torch.full((1, 30, 30), 0.4))) == pytest.approx(0, abs=1e-7)
     assert float(estimate_sigma(torch.ones(1, 30, 30))) == 0
     assert float(estimate_sigma(torch.rand(1, 2, 9))) == 0
+    stripes = 0.4 + 0.1 * (torch.arange(128) % 2).expand(1, 128, 128)
+    assert float(estimate_sigma(stripes)) == pytest.approx(0, abs=1e-7)
 
 
 @pytest.mark.parametrize("what", [np.zeros((1, 8, 8)), [[[0.1]]], None])
@@ -129,8 +224,9 @@ def test_small_images_give_the_right_order(side):
 
 
 def test_bytes_are_the_same_for_any_number_of_threads():
-    y, found = noisy(photograph("camera"), 25), []
-    for count in (1, 2):
-        with train.threads(count):
-            found.append(estimate_sigma(y))
-    assert torch.equal(*found)
+    for y in (noisy(photograph("camera"), 25), noisy(drawn("fractal"), 5)):
+        found = []
+        for count in (1, 2):
+            with train.threads(count):
+                found.append(estimate_sigma(y))
+        assert torch.equal(*found)
