@@ -32,6 +32,8 @@ from gouache.contracts import (
 from gouache.nets import UNet
 from gouache.registry import method
 
+from ._labels import checked_label, hidden_label
+
 SIGMA_DATA = 0.5
 LEVEL, NOISE, DROP = 0, 1, 2
 PROBES = 4
@@ -199,7 +201,7 @@ class Diffusion(Trainable, GenerativeModel, HasLogProb, HasDenoiser, HasTrajecto
         """
         options = options or SampleOptions()
         keys = random.keys(rng, check.count(n, "n"))
-        self._check(condition, n, options)
+        checked_label(condition, n, self.classes, options)
         chunks = torch.arange(n).split(check.count(options.chunk, "chunk"))
         parts = [self._walk(keys[i], _rows(condition, i), options) for i in chunks]
         return torch.cat([self._outside(part) for part in parts])
@@ -221,7 +223,7 @@ class Diffusion(Trainable, GenerativeModel, HasLogProb, HasDenoiser, HasTrajecto
         seen: list[tuple[Tensor, Tensor]] = []
         options = options or SampleOptions()
         keys = random.keys(rng, check.count(n, "n"))
-        self._check(condition, n, options)
+        checked_label(condition, n, self.classes, options)
         self._walk(keys, condition, options, lambda _, x, x0: seen.append((x, x0)))
         x_t, x0 = (self._pixels(torch.stack(column)) for column in zip(*seen, strict=True))
         return x_t.cpu(), x0.cpu()
@@ -240,7 +242,7 @@ class Diffusion(Trainable, GenerativeModel, HasLogProb, HasDenoiser, HasTrajecto
         Reference: Song et al., "Score-based generative modeling through stochastic differential
         equations", 2021.
         """
-        self._check(condition, len(images), SampleOptions())
+        checked_label(condition, len(images), self.classes)
         x0 = self._inside(check.images(images).to(self.mean.device))
         likelihood = diffuse.log_likelihood(
             self.core,
@@ -291,29 +293,7 @@ class Diffusion(Trainable, GenerativeModel, HasLogProb, HasDenoiser, HasTrajecto
         """Hide some labels (-1), for guidance."""
         if not self.config.classes or "label" not in batch:
             return None
-        hidden = random.keyed_uniform(keys, (), DROP) < self.config.label_dropout
-        label = batch["label"]
-        return {"label": torch.where(hidden.to(label.device), -1, label)}
-
-    def _check(self, condition: Condition, n: int, options: SampleOptions) -> None:
-        if condition is None and options.guidance != 1:
-            raise check.InputError(
-                f"guidance {options.guidance} needs labels to guide towards; pass condition, or 1"
-            )
-        if condition is None:
-            return
-        label = condition.get("label")
-        if label is None or not self.config.classes:
-            raise check.InputError(
-                f"a model of {self.config.classes} classes takes no such condition: "
-                f"{sorted(condition)}; pass label, or none"
-            )
-        if label.shape != (n,) or label.is_floating_point():
-            raise check.InputError(
-                f"label must be whole numbers ({n},), got {label.dtype} {tuple(label.shape)}"
-            )
-        for end in (int(label.min()), int(label.max())):
-            check.count(end, "label", -1, self.config.classes - 1)
+        return {"label": hidden_label(batch["label"], keys, self.config.label_dropout, DROP)}
 
 
 def _normal(keys: Tensor, shape: tuple[int, ...], stream: int, like: Tensor) -> Tensor:

@@ -3,4 +3,7 @@ from ._embeddings import ConditionEmbedding as ConditionEmbedding
 from ._embeddings import fourier as fourier
 from ._norm import GroupNorm as GroupNorm
 from ._resnet import ResBlock as ResBlock
+from ._transformer import Cache as Cache
+from ._transformer import CausalBlock as CausalBlock
+from ._transformer import TokenTransformer as TokenTransformer
 from ._unet import UNet as UNet

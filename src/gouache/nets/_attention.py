@@ -9,16 +9,16 @@ from torch.nn import functional as F
 from ._norm import GroupNorm
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Return softmax(q k^T / sqrt(d)) v for ``(B, heads, N, d)``.
+def attend(q: Tensor, k: Tensor, v: Tensor, *, causal: bool = False) -> Tensor:
+    """Return softmax(q k^T / sqrt(d)) v for ``(B, heads, N, d)``; causal: of places up to its own.
 
     On a CPU it runs in float32 whatever the autocast: the fused backward in bfloat16 is ten times
     slower there than in float32.
     """
     if q.device.type != "cpu":
-        return F.scaled_dot_product_attention(q, k, v)
+        return F.scaled_dot_product_attention(q, k, v, is_causal=causal)
     with torch.autocast("cpu", enabled=False):
-        return F.scaled_dot_product_attention(q.float(), k.float(), v.float())
+        return F.scaled_dot_product_attention(q.float(), k.float(), v.float(), is_causal=causal)
 
 
 class SelfAttention(nn.Module):
