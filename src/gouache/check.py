@@ -50,7 +50,8 @@ def finite(value: Tensor, name: str) -> Tensor:
 
 def unit_range(value: Tensor, name: str, *, slack: float = 1e-3) -> Tensor:
     """Check that every entry lies in [0, 1] (up to ``slack``)."""
-    low, high = float(value.min()), float(value.max())
+    levels = value.detach()
+    low, high = float(levels.min()), float(levels.max())
     if low < -slack or high > 1 + slack:
         hint = "; divide 8-bit levels by 255" if high > 2 else ""
         hint = "; map [-1, 1] by (x + 1) / 2" if -1.01 < low < -slack and high < 1.01 else hint

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import io
 import math
-import struct
-import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from . import _decode, check
+from . import _decode, _encode, check
 from .check import InputError
 from .pretrained import replacing
 
@@ -28,6 +27,7 @@ SUFFIXES = _decode.SUFFIXES
 _KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 _KINDS |= {".tif": "TIFF", ".tiff": "TIFF"}
 WRITTEN = tuple(_KINDS)
+DEEP = tuple(suffix for suffix, kind in _KINDS.items() if kind in ("PNG", "TIFF"))
 _OPTIONS: dict[str, dict[str, Any]] = {
     "PNG": {},
     "JPEG": {"quality": 95, "subsampling": 0},
@@ -71,20 +71,20 @@ def save(images: Tensor, path: str | Path, *, bits: Literal[8, 16] = 8) -> None:
     Args:
         images: float in [0, 1], C = 1 or 3; a batch is first made one picture by :func:`grid`.
         path: ends in .png, .jpg, .webp (lossless) or .tif; its folder is made if need be.
-        bits: 16 keeps 65536 levels, in PNG only.
+        bits: 16 keeps 65536 levels, in PNG and TIFF only.
 
     Raises:
         InputError: wrong rank, range or suffix, or the path cannot be written.
     """
     file = check.new_file(path, suffixes=WRITTEN)
     image = _one(images)
-    if bits not in (8, 16) or (bits == 16 and file.suffix.lower() != ".png"):
-        raise InputError(f"bits must be 8, or 16 for .png, got {bits} for {file}")
+    if bits not in (8, 16) or (bits == 16 and file.suffix.lower() not in DEEP):
+        raise InputError(f"bits must be 8, or 16 for {', '.join(DEEP)}, got {bits} for {file}")
+    kind = _KINDS[file.suffix.lower()]
     with replacing(file) as temporary:
         if bits == 16:
-            temporary.write_bytes(_deep_png(image))
+            temporary.write_bytes(_deep(image, kind))
         else:
-            kind = _KINDS[file.suffix.lower()]
             as_pil(image).save(temporary, format=kind, **_OPTIONS[kind])
 
 
@@ -222,8 +222,8 @@ def resize(
 
 def size_pair(size: int | tuple[int, int]) -> tuple[int, int]:
     """Check a size in pixels, and return it as (height, width); a number means a square."""
-    pair = (size, size) if isinstance(size, int) else tuple(size)
-    if len(pair) != 2:
+    pair = (size, size) if isinstance(size, int) else size
+    if not isinstance(pair, Sequence) or len(pair) != 2:
         raise InputError(f"size must be a number or (height, width), got {size!r}")
     return check.count(pair[0], "height", 1, 1 << 15), check.count(pair[1], "width", 1, 1 << 15)
 
@@ -284,16 +284,7 @@ def _channels_last(x: NDArray[Any], layout: str | None) -> NDArray[Any]:
     return np.moveaxis(x, -3, -1) if (layout == "CHW" or (layout is None and first)) else x
 
 
-def _deep_png(image: Tensor) -> bytes:
-    """Encode a checked picture as a 16-bit PNG, each row filtered by its left neighbour."""
-    c, h, w = image.shape
-    levels = _levels(image, 65535).permute(1, 2, 0).cpu().numpy().astype(">u2")
-    rows = np.frombuffer(levels.tobytes(), np.uint8).reshape(h, w * c * 2)
-    left = np.pad(rows, ((0, 0), (2 * c, 0)))[:, : rows.shape[1]]
-    data = np.insert(rows - left, 0, 1, axis=1).tobytes()
-    head = struct.pack(">IIBBBBB", w, h, 16, 0 if c == 1 else 2, 0, 0, 0)
-    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(data, 6)), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-        for name, body in chunks
-    )
+def _deep(image: Tensor, kind: str) -> bytes:
+    """Encode a checked picture with 16 bits."""
+    levels = _levels(image, 65535).permute(1, 2, 0).cpu().numpy().astype(np.uint16)
+    return {"PNG": _encode.png, "TIFF": _encode.tiff}[kind](levels)

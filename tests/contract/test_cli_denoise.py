@@ -212,7 +212,7 @@ def test_16_bits_stay_16_bits():
 
 def test_16_bits_that_become_8_are_told(capsys):
     image.save(torch.linspace(0.4, 0.41, 40 * 48).view(1, 40, 48), "deep.png", bits=16)
-    for name, told in (("clean.jpg", True), ("clean.png", False)):
+    for name, told in (("clean.jpg", True), ("clean.png", False), ("clean.tif", False)):
         assert main(["denoise", "deep.png", name, "--sigma", "0"]) == 0
         assert (f"{name}: 16 bits become 8" in capsys.readouterr().err) == told
 

@@ -206,7 +206,7 @@ def test_layout_does_not_matter(match):
         ({"query": (picture() * 255).to(torch.uint8)}, "divide 8-bit levels by 255"),
         ({"query": picture() * float("nan")}, "query must be finite"),
         ({"source": picture(channels=1)}, "same channels"),
-        ({"patch": 31}, "patch must be at most the images' sides"),
+        ({"patch": 31}, "patch must be at most the sides of query"),
         ({"patch": 0}, "patch must be"),
         ({"k": 0}, "k must be"),
         ({"exclusion": -1}, "exclusion must be"),

@@ -145,6 +145,10 @@ def test_progress_is_told(method, brick):
         ({"exemplar": [torch.ones(1, 30, 30), torch.ones(3, 30, 30)]}, "same channels"),
         ({"size": 0}, "height must be in"),
         ({"size": (3, 4, 5)}, "height, width"),
+        ({"size": 9.5}, "a number or .height, width."),
+        ({"guides": (torch.ones(1, 30, 30),)}, "guides"),
+        ({"guides": (torch.ones(1, 30, 30).numpy(), torch.ones(1, 20, 20))}, "guide"),
+        ({"guides": (torch.ones(1, 30, 30), torch.ones(1, 20, 20).numpy())}, "guide"),
         ({"guides": (torch.ones(1, 9, 9), torch.ones(1, 20, 20))}, "guide"),
     ],
 )

@@ -31,6 +31,14 @@ IMAGES = {
 }
 
 
+def test_an_image_with_a_gradient_is_checked_without_a_warning():
+    torch.set_warn_always(True)  # else torch warns once, and only the first to come sees it
+    try:
+        check.images(GOOD.clone().requires_grad_())
+    finally:
+        torch.set_warn_always(False)
+
+
 @pytest.mark.parametrize("case", IMAGES)
 def test_images_are_refused_with_the_mend(case):
     value, message = IMAGES[case]

@@ -172,3 +172,5 @@ def test_what_it_cannot_do_is_an_error(model, brick):
         LocalScore(255 * brick)
     with pytest.raises(InputError, match="no exemplar"):
         LocalScore([])
+    with pytest.raises(InputError, match="same channels"):
+        LocalScore([brick, brick.expand(3, -1, -1)])

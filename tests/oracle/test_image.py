@@ -6,6 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -298,9 +299,10 @@ def test_png_round_trip_is_exact(tmp_path, x):
         lambda shape: arrays(np.uint16, shape)
     )
 )
-def test_sixteen_bit_png_round_trip_is_exact(tmp_path, x):
-    image.save(chw(x, 65535), tmp_path / "a.png", bits=16)
-    assert torch.equal(image.load(tmp_path / "a.png"), chw(x, 65535))
+def test_sixteen_bit_round_trips_are_exact(tmp_path, x):
+    for name in ("a.png", "a.tif"):
+        image.save(chw(x, 65535), tmp_path / name, bits=16)
+        assert torch.equal(image.load(tmp_path / name), chw(x, 65535))
 
 
 def test_sixteen_bit_png_is_read_by_others(tmp_path):
@@ -310,6 +312,15 @@ def test_sixteen_bit_png_is_read_by_others(tmp_path):
     colour = levels(6, 5, 3, top=65535, dtype=np.uint16)
     image.save(chw(colour, 65535), tmp_path / "b.png", bits=16)
     assert np.array_equal(np.asarray(Image.open(tmp_path / "b.png")), colour >> 8)
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (1, 1), (7, 3, 3), (1, 9, 3)])
+def test_sixteen_bit_tiff_is_read_by_others(tmp_path, shape):
+    x = np.random.default_rng(0).integers(0, 1 << 16, shape, np.uint16)
+    image.save(chw(x, 65535), tmp_path / "a.TIFF", bits=16)
+    found = tifffile.imread(tmp_path / "a.TIFF")
+    assert found.dtype == np.uint16
+    assert np.array_equal(found, x)
 
 
 @pytest.mark.parametrize("suffix", [".webp", ".tif", ".tiff", ".PNG"])

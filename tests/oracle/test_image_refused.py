@@ -197,6 +197,7 @@ def test_wrong_layout():
 @pytest.mark.parametrize(
     ("size", "message"),
     [
+        (4.5, r"size must be a number or \(height, width\), got 4.5"),
         (0, "height must be in"),
         ((4, -1), "width must be in"),
         ((4, 4, 4), "must be a number or"),

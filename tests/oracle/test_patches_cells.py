@@ -10,10 +10,10 @@ from gouache import patches
 from gouache.patches._cells import (
     Cells,
     believed,
-    blended,
     disagreement,
     matched,
     neighbours,
+    origins,
 )
 from gouache.patches._split_match import split
 from gouache.random import generator
@@ -121,12 +121,22 @@ def test_cells_tile_the_picture_and_are_small_where_it_is_not_plain():
     assert float(cells.cost[:, 0].max()) < 1e-3
 
 
-def test_pieces_that_agree_are_blended_to_the_picture():
-    source = torch.rand(3, 64, 64, generator=generator(0))
-    at = torch.cartesian_prod(torch.arange(0, 32, 8), torch.arange(0, 32, 8))
-    cells = Cells(at, at, torch.full((16,), 12), (at + 10)[:, None], torch.zeros(16, 1))
-    found = blended(cells, torch.zeros(16, dtype=torch.long), source)
-    torch.testing.assert_close(found, source[:, 10:46, 10:46], atol=1e-5, rtol=0)
+def test_pixels_are_of_the_piece_of_their_cell():
+    at = torch.tensor([[0, 0], [0, 8], [0, 12], [4, 8], [4, 12], [8, 0], [8, 8]])
+    side = torch.tensor([12, 6, 6, 6, 6, 12, 12])
+    corner = torch.minimum((at - side[:, None] // 6).clamp(min=0), 15 - side[:, None])
+    place = torch.randint(30, (7, 2, 2), generator=generator(0))
+    chosen = torch.tensor([0, 1, 0, 1, 1, 0, 1])
+    found = origins(Cells(at, corner, side, place, torch.zeros(7, 2)), chosen)
+    assert found.shape == (2, 15, 15)
+    for y, x in np.ndindex(15, 15):
+        n = next(
+            n
+            for n, ((v, u), s) in enumerate(zip(at.tolist(), side.tolist(), strict=True))
+            if 0 <= y - v < s * 2 // 3 and 0 <= x - u < s * 2 // 3
+        )
+        expected = place[n, chosen[n]] + torch.tensor([y, x]) - corner[n]
+        assert torch.equal(found[:, y, x], expected)
 
 
 def test_more_lead_makes_smaller_pieces_and_less_difference():

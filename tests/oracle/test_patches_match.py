@@ -318,6 +318,29 @@ def test_vote_of_true_matches_is_the_image_and_of_none_is_nan():
         patches.vote(whole, image[:, :10])
 
 
+@pytest.mark.parametrize(("height", "width"), [(1, None), (3, None), (2, 5), (11, 1), (11, 13)])
+def test_whole_patches_are_those_of_a_loop(height, width):
+    free = torch.rand(11, 13, generator=generator(0)) < 0.9
+    free[2:9, 3:12] = True
+    found = _match.whole(free, height, width)
+    wide = width or height
+    for r, c in itertools.product(range(12 - height), range(14 - wide)):
+        assert found[r, c] == free[r : r + height, c : c + wide].all()
+    assert found.shape == (12 - height, 14 - wide)
+
+
+@pytest.mark.parametrize(("first", "message"), [(-1, "first must be at least 0"), (0.5, "whole")])
+def test_a_matcher_counts_its_sweeps_from_0(first, message):
+    image = photograph(12, 14)
+    with pytest.raises(InputError, match=message):
+        patches.Matcher(image, patch=3)(image, first=first)
+
+
+def test_a_share_of_copies_needs_a_distance():
+    with pytest.raises(InputError, match="near must be at least 0, got -1"):
+        patches.copy_rate(photograph(12, 14), photograph(12, 14), near=-1)
+
+
 @pytest.mark.parametrize("stride", [1, 3, 4])
 def test_bands_cover_the_image_and_their_mean_is_it(stride):
     image = photograph(19, 23)

@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from gouache import data, diffuse, patches
 from gouache.check import InputError
@@ -94,13 +95,54 @@ def test_map_of_noise_against_a_loop(scale, shape):
     torch.testing.assert_close(found, torch.stack(expected), **CLOSE)
 
 
-def test_blocks_do_not_matter(monkeypatch):
+def within(monkeypatch, queries, block, numbers):
+    """Set what is summed at a time."""
+    for name, value in (("QUERIES", queries), ("BLOCK", block), ("NUMBERS", numbers)):
+        monkeypatch.setattr(f"gouache.patches._patch_posterior.{name}", value)
+
+
+@pytest.mark.parametrize(
+    "limits", [(7, 1000, 10**6), (1000, 3, 10**6), (1000, 1000, 75), (9, 9, 1)]
+)
+def test_blocks_do_not_matter(limits, monkeypatch):
     denoiser, y = PatchPosterior(rand(1, 20, 20), 5, core=3), noisy(1, 1, 16, 16)
     whole = denoiser(y, 0.2)
-    for queries, block in ((7, 1000), (1000, 3)):
-        monkeypatch.setattr("gouache.patches._patch_posterior.QUERIES", queries)
-        monkeypatch.setattr("gouache.patches._patch_posterior.BLOCK", block)
-        torch.testing.assert_close(denoiser(y, 0.2), whole, **CLOSE)
+    within(monkeypatch, *limits)
+    torch.testing.assert_close(denoiser(y, 0.2), whole, rtol=0, atol=1e-6)
+
+
+class Largest(TorchDispatchMode):
+    """Notes the bytes of the largest tensor that torch makes."""
+
+    bytes = 0
+
+    def __torch_dispatch__(self, call, types, args=(), kwargs=None):
+        found = call(*args, **(kwargs or {}))
+        for x in torch.utils._pytree.tree_leaves(found):
+            if isinstance(x, torch.Tensor):
+                self.bytes = max(self.bytes, x.untyped_storage().nbytes())
+        return found
+
+
+@pytest.mark.parametrize(
+    ("given", "size", "sigma"),
+    [
+        ({"patch": 3, "scale": 9}, (40, 40), 0.3),
+        ({"patch": 3, "scale": 9}, (40, 40), rand(40, 40) + 0.1),
+        ({"patch": 5, "core": 1}, (6, 3000), 0.3),
+        ({"patch": 9, "nearest": 64, "below": 1.0}, (24, 24), 0.3),
+    ],
+)
+def test_no_tensor_grows_with_the_patches_or_the_image(given, size, sigma, monkeypatch):
+    """Unbounded, one would have 3 to 30 times as many bytes."""
+    exemplar, y = rand(3, 40, 40), rand(1, 3, *size, seed=1)
+    denoiser = PatchPosterior(exemplar, **given, rng=generator(0))
+    expected = denoiser(y, sigma)
+    within(monkeypatch, 256, 512, 1 << 17)
+    with Largest() as largest:
+        found = denoiser(y, sigma)
+    assert largest.bytes <= 4 << 17
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("sigma", [0.01, 0.3, 5.0])
@@ -228,6 +270,21 @@ def test_any_values_are_finite(sigma):
     assert 0 <= found.min() <= found.max() <= 1
 
 
+@pytest.mark.parametrize("range_of", [1.0, 1e6])
+def test_sigma_so_small_that_its_square_is_none_gives_the_nearest_patch(range_of):
+    u, y = range_of * rand(1, 12, 12), range_of * rand(1, 1, 9, 9, seed=1)
+    denoiser = PatchPosterior(u, 5)
+    assert torch.equal(denoiser(y, 1e-30), denoiser(y, range_of * 1e-5))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_numbers_are_summed_as_whole_ones(dtype):
+    denoiser, y = PatchPosterior(rand(1, 24, 24), 5), rand(1, 1, 16, 16, seed=1).to(dtype)
+    found = denoiser(y, 0.3)
+    assert found.dtype == dtype
+    assert torch.equal(found, denoiser(y.float(), 0.3).to(dtype))
+
+
 @pytest.mark.parametrize(
     ("given", "saying"),
     [
@@ -254,6 +311,9 @@ def test_what_cannot_be_made_is_an_error(given, saying):
         (rand(1, 3, 9, 9), 0.1, None, r"y must be \(B, 1, H, W\)"),
         (rand(1, 1, 9, 4), 0.1, None, "sides of at least 5"),
         (rand(1, 1, 9, 9) / 0, 0.1, None, "y must be finite"),
+        (rand(1, 1, 9, 9)[:0], 0.1, None, r"got \(0, 1, 9, 9\)"),
+        (rand(1, 1, 9, 9).byte(), 0.1, None, "y must be a float tensor, got torch.uint8"),
+        (rand(1, 1, 9, 9).numpy(), 0.1, None, "y must be a float tensor, got ndarray"),
         (rand(1, 1, 9, 9), 0.0, None, "sigma must be positive"),
         (rand(2, 1, 9, 9), torch.ones(3), None, "a map that broadcasts"),
         (rand(1, 1, 9, 9), 0.1, {"label": torch.zeros(1)}, "no condition"),

@@ -143,6 +143,13 @@ def test_gpdm_leaves_the_image_as_it_is(cup):
     assert (made - small).abs().mean() < 5e-3
 
 
+def test_gpdm_learns_where_torch_only_infers(cup):
+    small, given = image.resize(cup, (16, 16)), {"steps": 5, "coarsest": 16}
+    with torch.inference_mode():
+        made = patches.gpdm(small.clone(), rng=generator(0), **given)
+    assert torch.equal(made, patches.gpdm(small, rng=generator(0), **given))
+
+
 def test_levels_are_geometric_and_end_at_the_sizes_asked_for(cup):
     assert scales(20, 20, 4 / 3) == [1.0]
     factors = scales(20, 96, 4 / 3)

@@ -56,8 +56,8 @@ def denoise(
     """Denoise a picture, or every picture of a folder into a new one.
 
     Without --sigma the noise level of each picture is estimated, and said. Impulses are filled from
-    patches, without --method. Pictures of 16 bits stay so in PNG alone; transparent parts are laid
-    over white. --explain writes OUT-explained.png too.
+    patches, without --method. Pictures of 16 bits stay so in PNG and TIFF; transparent parts are
+    laid over white. --explain writes OUT-explained.png too.
 
     Example: gouache denoise noisy.png clean.png --sigma 25/255 --method nlmeans
     """

@@ -43,9 +43,9 @@ def save(picture: Tensor, out: Path, bits: int) -> None:
     """Write a picture with as many bits as the one read; that 16 become 8 is said."""
     from gouache import image
 
-    deep = bits == 16 and out.suffix.lower() == ".png"
+    deep = bits == 16 and out.suffix.lower() in image.DEEP
     if bits == 16 and not deep:
-        say(f"{out.name}: 16 bits become 8, as only PNG keeps them")
+        say(f"{out.name}: 16 bits become 8, as only PNG and TIFF keep them")
     image.save(picture.clamp(0, 1), out, bits=16 if deep else 8)
 
 

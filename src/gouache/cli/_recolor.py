@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ._options import Seed, Threads, using
+from ._picture import read, save
 from ._screen import telling, waiting
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ def recolor(
 ) -> None:
     """Give a picture the colours of another, by optimal transport.
 
-    What is in the pictures does not matter, nor do their sizes.
+    What is in the pictures does not matter, nor do their sizes. Pictures of 16 bits stay so
+    in PNG and TIFF.
 
     Example: gouache recolor photo.png painting.png out.png --strength 0.8
     """
@@ -38,9 +40,9 @@ def recolor(
     check.new_file(out, suffixes=image.WRITTEN)
     check.between(strength, "strength", 0, 1)
     transfer = registry.find("recolor", method)
-    given, wanted = image.load(source), image.load(palette)
+    (given, bits), (wanted, _) = read(source), read(palette)
     with using(threads), waiting(f"{method} of {given.shape[-1]}x{given.shape[-2]} pixels") as told:
         options = {"strength": strength, "rng": random.generator(seed), **telling(transfer, told)}
         recoloured: Tensor = transfer(given, wanted, **options)
-    image.save(recoloured, out)
+    save(recoloured, out, bits)
     typer.echo(out)

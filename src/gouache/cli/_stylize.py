@@ -9,6 +9,7 @@ import typer
 
 from ._compiling import compiling
 from ._options import Seed, Threads, using
+from ._picture import read, save
 from ._screen import telling, waiting
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ def stylize(
 ) -> None:
     """Show a picture in the patches of another, without training.
 
-    Strokes keep their size in pixels: resize the style to make them smaller.
+    Strokes keep their size in pixels: resize the style to make them smaller. Pictures of
+    16 bits stay so in PNG and TIFF.
 
     Example: gouache stylize photo.png painting.png out.png --lead 0.3
     """
@@ -43,10 +45,10 @@ def stylize(
     check.new_file(out, suffixes=image.WRITTEN)
     check.between(lead, "lead", 0)
     run = registry.find("stylize", method)
-    shown, strokes = image.load(content), image.load(style)
+    (shown, bits), (strokes, _) = read(content), read(style)
     words = f"{method} of {shown.shape[-1]}x{shown.shape[-2]} pixels"
     with using(threads), compiling(), waiting(words) as told:
         options = {"lead": lead, "keep_colors": keep_colors, "rng": random.generator(seed)}
         made: Tensor = run(shown, strokes, **options, **telling(run, told))
-    image.save(made, out)
+    save(made, out, bits)
     typer.echo(out)

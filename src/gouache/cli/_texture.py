@@ -69,7 +69,7 @@ def texture(
         made: Texture = synthesis(examples, (rows, cols), progress=told, **options)
     save(made.image, out, bits)
     if copy_map is not None:
-        save(_map(made), copy_map, 16 if copy_map.suffix.lower() == ".png" else 8)
+        save(_map(made), copy_map, 16 if copy_map.suffix.lower() in image.DEEP else 8)
         if bool((made.origin < 0).all()):
             say(f"{copy_map} is black: {method} copies no pixels")
     rate = made.copy_rate

@@ -26,6 +26,7 @@ from gouache.contracts import (
 )
 from gouache.patches import PatchPosterior
 from gouache.patches._patch_posterior import levels_of
+from gouache.patches._texture import several
 
 Rung: TypeAlias = tuple[float, int, int]
 RUNGS: tuple[Rung, ...] = ((1.5, 7, 8), (0.5, 9, 4), (0.2, 9, 2), (0.0, 9, 1))
@@ -96,10 +97,7 @@ class LocalScore(GenerativeModel, HasDenoiser, HasTrajectory):
         below: float = 0.5,
         rng: torch.Generator | None = None,
     ) -> None:
-        several = [exemplar] if isinstance(exemplar, Tensor) else list(exemplar)
-        if not several:
-            raise InputError("there is no exemplar; pass one image (C, H, W), or several")
-        images = [check.images(u, "exemplar", batched=False).detach().float() for u in several]
+        images = several(exemplar)
         chosen = _usual(min(min(u.shape[1:]) for u in images)) if rungs is None else _fall(rungs)
         pixels = torch.cat([u.flatten(1) for u in images], 1)
         self.mean = pixels.mean(1)[:, None, None]

@@ -7,11 +7,10 @@ import torch
 from torch import Tensor
 
 from gouache import check
+from gouache.patches._texture_scales import halved
 from gouache.registry import method
 
 from ._texture_score import TextureScore, scored
-
-BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 
 
 @method("texture_score")
@@ -73,14 +72,6 @@ def patch_sliced_wasserstein(
 
     least = (max(patch, 3) - 1) * 2 ** (scales - 1) + 1  # three pixels, lest a mirror be missing
     return scored("patch_sliced_wasserstein", distance, picture, exemplar, least, rng)
-
-
-def halved(x: Tensor) -> Tensor:
-    """Return ``(C, H, W)`` blurred by 1 4 6 4 1, mirrored at the border, every second pixel."""
-    taps = x.new_tensor(BINOMIAL)
-    kernel = torch.outer(taps, taps).expand(len(x), 1, 5, 5)
-    padded = torch.nn.functional.pad(x[None], (2, 2, 2, 2), mode="reflect")
-    return torch.nn.functional.conv2d(padded, kernel, stride=2, groups=len(x))[0]
 
 
 def _drawn(x: Tensor, patch: int, count: int, rng: torch.Generator) -> Tensor:

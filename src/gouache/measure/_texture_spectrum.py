@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from gouache import check
+from gouache.patches._random_phase import periodic_component
 from gouache.registry import method
 
 from ._texture_score import TextureScore, scored
@@ -80,22 +81,7 @@ def _starts(side: int, n: int) -> list[int]:
 
 
 def periodic(x: Tensor) -> Tensor:
-    """Return the Fourier transform of the periodic component of ``(..., H, W)``, without its mean.
-
-    The smooth component s solves ``laplacian(s) = v`` on the torus, v being the jumps of x across
-    the borders.
-    """
-    h, w = x.shape[-2:]
-    v = torch.zeros_like(x)
-    for jump, first, last in (
-        (x[..., 0, :] - x[..., -1, :], v[..., 0, :], v[..., -1, :]),
-        (x[..., 0] - x[..., -1], v[..., 0], v[..., -1]),
-    ):
-        first += jump
-        last -= jump
-    turns = [2 * math.pi * torch.arange(n, dtype=x.dtype, device=x.device) / n for n in (h, w)]
-    laplacian = 4 - 2 * turns[0].cos()[:, None] - 2 * turns[1].cos()
-    laplacian[0, 0] = 1
-    found = torch.fft.fft2(x) - torch.fft.fft2(v) / laplacian
+    """Return the Fourier transform of the periodic component ``(..., H, W)``, 0 for its mean."""
+    found = torch.fft.fft2(periodic_component(x))
     found[..., 0, 0] = 0
     return found

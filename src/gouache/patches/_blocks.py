@@ -11,6 +11,25 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gouache import check
+from gouache.check import InputError
+
+
+class Usual(NamedTuple):
+    """Blocks where none are given.
+
+    Attributes:
+        share: sides of a block to the exemplars' smallest side.
+        least: its side at least, where there is room for it.
+        most: and at most.
+        laps: overlaps to a side.
+    """
+
+    share: int
+    least: int
+    most: int
+    laps: int
+
 
 class Span(NamedTuple):
     """What a block covers of an axis.
@@ -30,6 +49,35 @@ class Span(NamedTuple):
     def pixels(self, n: int) -> NDArray[np.int64]:
         """Return the places it covers of an axis of n pixels that goes round."""
         return (self.first + np.arange(self.length)) % n
+
+
+def sides(
+    room: int, side: int | None, overlap: int | None, usual: Usual, name: str
+) -> tuple[int, int]:
+    """Return the side of a block and by how much it overlaps the next, given or usual.
+
+    Args:
+        room: the smallest side of the exemplars.
+        side: or None.
+        overlap: or None.
+        usual: what None stands for.
+        name: of the side.
+
+    Raises:
+        InputError: exemplars or a side below 2, or an overlap of more than half of the side.
+    """
+    if room < 2:
+        raise InputError(
+            f"exemplar must have sides of at least 2 pixels to be cut into blocks, got {room}; "
+            "take a larger one"
+        )
+    if side is None:
+        side = min(max(room // usual.share, min(usual.least, room)), usual.most)
+    else:
+        check.count(side, name, 2)
+    if overlap is None:
+        return side, max(1, side // usual.laps)
+    return side, check.count(overlap, "overlap", 1, side // 2)
 
 
 def spans_of(n: int, side: int, overlap: int, tileable: bool) -> list[Span]:

@@ -134,15 +134,16 @@ def believed(cost: Tensor, pairs: Tensor, between: Tensor, rounds: int) -> Tenso
     return cost.index_add(0, end, message).argmin(1)
 
 
-def blended(cells: Cells, chosen: Tensor, source: Tensor) -> Tensor:
-    """Return an image ``(C, H, W)`` of the chosen pieces, which fade into each other linearly."""
+def origins(cells: Cells, chosen: Tensor) -> Tensor:
+    """Return row and column ``(2, H, W)`` in the source of every pixel, of its cell's piece."""
     height, width = (cells.corner + cells.side[:, None]).amax(0).tolist()
-    total, norm = source.new_zeros(len(source), height, width), source.new_zeros(height, width)
-    place = cells.place[torch.arange(len(chosen)), chosen].tolist()
-    for (y, x), s, (v, u) in zip(cells.corner.tolist(), cells.side.tolist(), place, strict=True):
-        at = torch.arange(s, device=source.device) + 0.5
-        ramp = (torch.minimum(at, s - at) / (s / 3)).clamp(max=1)
-        weight = ramp.outer(ramp)
-        total[:, y : y + s, x : x + s] += weight * source[:, v : v + s, u : u + s]
-        norm[y : y + s, x : x + s] += weight
-    return total / norm
+    out = torch.zeros(2, height, width, dtype=torch.long, device=cells.at.device)
+    place = cells.place[torch.arange(len(chosen)), chosen]
+    shift = (place - cells.corner).tolist()
+    for (y, x), s, (dy, dx) in zip(cells.at.tolist(), cells.side.tolist(), shift, strict=True):
+        rows, cols = (range(i, min(i + s * 2 // 3, n)) for i, n in ((y, height), (x, width)))
+        at = [torch.arange(r.start, r.stop, device=out.device) for r in (rows, cols)]
+        out[:, rows.start : rows.stop, cols.start : cols.stop] = torch.stack(
+            torch.meshgrid(at[0] + dy, at[1] + dx, indexing="ij")
+        )
+    return out

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from gouache.random import derive
 
+from ._match import whole
 from ._texture import Texture, Wanted
 
 UNSET = -1
@@ -82,7 +83,8 @@ class Errors:
         if self.guided:
             self.guide_mean = _mean(source.guide, source.free)
             self.guide_terms = self._spectra(source.guide - self.guide_mean, source.free)
-        self.allowed = cache(self._allowed)
+        free = torch.from_numpy(source.free)
+        self.allowed = cache(lambda height, width: whole(free, height, width).numpy())
 
     def __call__(self, patch: Array, known: NDArray[np.bool_], wish: Array) -> Array:
         """Return E of every place, infinite where the patch would leave its exemplar.
@@ -137,13 +139,6 @@ class Errors:
         for value, term in zip(masked, terms[1], strict=True):
             found += np.conj(self._spectrum(value)) * term
         return found
-
-    def _allowed(self, height: int, width: int) -> NDArray[np.bool_]:
-        """Return the places where a patch touches nothing that is not free."""
-        sums = np.pad(np.cumsum(np.cumsum(self.free, 0, np.int64), 1), ((1, 0), (1, 0)))
-        low, high = sums[:-height], sums[height:]
-        inside = high[:, width:] - high[:, :-width] - low[:, width:] + low[:, :-width]
-        return inside == height * width
 
 
 def _mean(values: Array, free: NDArray[np.bool_]) -> Array:

@@ -73,7 +73,7 @@ def efros_leung(
     """
     if check.count(window, "window", 3) % 2 == 0:
         raise InputError(f"window must be odd, so that it has a centre, got {window}")
-    asked = wanted(exemplar, size, tileable, guides, patch=window)
+    asked = wanted(exemplar, size, tileable, guides, patch=window, name="window")
     check.between(tolerance, "tolerance", 0)
     check.between(guide_weight, "guide_weight", 0)
     given = (window, tolerance, guide_weight, asked.tileable, draw_seed(rng))

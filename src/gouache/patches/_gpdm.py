@@ -6,14 +6,15 @@ Notation of ``_pyramid.py``: at level n the image is ``x_n``, and what is made o
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from gouache import check, random
+from gouache import check
 from gouache.registry import method
 
-from ._pyramid import Level, wanted
+from ._pyramid import Level, climbed, wanted
 from ._sliced import wasserstein
 
 PRODUCTS = 1 << 18  # of patches and directions, at least, in a step of small images
@@ -80,31 +81,32 @@ def gpdm(
     check.count(directions, "directions")
     check.count(steps, "steps")
     check.between(rate, "rate", 1e-6)
-    rng, y = random.generator(random.draw_seed(rng)), asked.start
-    for done, level in enumerate(asked.levels, 1):
-        y = _descended(
-            level.guess(y, rng).clamp(0, 1), level, (patch, directions, steps), rate, rng
-        )
-        if progress is not None:
-            progress(done, len(asked.levels))
-    return y.clamp(0, 1)
+    options = {"patch": patch, "directions": directions, "steps": steps, "rate": rate}
+    return climbed(asked, partial(_descended, **options), rng, progress)
 
 
+@torch.inference_mode(mode=False)
 @torch.enable_grad()
 def _descended(
-    y: Tensor, level: Level, counts: tuple[int, int, int], rate: float, rng: torch.Generator
+    y: Tensor,
+    level: Level,
+    rng: torch.Generator,
+    *,
+    patch: int,
+    directions: int,
+    steps: int,
+    rate: float,
 ) -> Tensor:
     """Return what Adam makes of a guess at one level."""
-    patch, directions, steps = counts
-    directions = max(directions, PRODUCTS // (level.image.shape[1] * level.image.shape[2]))
-    y = y.clone().requires_grad_()
+    directions = max(directions, PRODUCTS // level.image[0].numel())
+    x, y = level.image.clone(), y.clamp(0, 1).requires_grad_()
     adam = torch.optim.Adam([y], lr=rate)
     for step in range(steps):
         adam.param_groups[0]["lr"] = rate * (1 - step / steps)
         theta = torch.randn(directions, len(y) * patch**2, generator=rng).to(y)
         theta = torch.nn.functional.normalize(theta).view(directions, len(y), patch, patch)
         adam.zero_grad()
-        wasserstein(_projected(y, theta), _projected(level.image, theta)).mean().backward()
+        wasserstein(_projected(y, theta), _projected(x, theta)).mean().backward()
         adam.step()
     return y.detach()
 

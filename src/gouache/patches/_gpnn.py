@@ -7,15 +7,16 @@ made is ``y_n``.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from gouache import check, random
+from gouache import check
 from gouache.registry import method
 
 from ._complete import complete
-from ._pyramid import Level, wanted
+from ._pyramid import Level, climbed, wanted
 from ._vote import vote
 
 SETTLED = 5e-4  # mean change of a pixel at which a level is left
@@ -80,16 +81,12 @@ def gpnn(
     asked = wanted(image, size, start, noise, patch=patch, coarsest=coarsest, ratio=ratio)
     check.between(alpha, "alpha", 1e-9)
     check.count(iterations, "iterations")
-    rng, y = random.generator(random.draw_seed(rng)), asked.start
-    for done, level in enumerate(asked.levels, 1):
-        y = _settled(level.guess(y, rng), level, patch, alpha, iterations, rng)
-        if progress is not None:
-            progress(done, len(asked.levels))
-    return y.clamp(0, 1)
+    settled = partial(_settled, patch=patch, alpha=alpha, iterations=iterations)
+    return climbed(asked, settled, rng, progress)
 
 
 def _settled(
-    y: Tensor, level: Level, patch: int, alpha: float, iterations: int, rng: torch.Generator
+    y: Tensor, level: Level, rng: torch.Generator, *, patch: int, alpha: float, iterations: int
 ) -> Tensor:
     """Return what iterations make of a guess at one level."""
     keys = level.blurred

@@ -17,14 +17,14 @@ from gouache import check
 from gouache.random import draw_seed
 from gouache.registry import method
 
-from ._blocks import Span, spans_of
+from ._blocks import Span, Usual, sides, spans_of
 from ._copies import UNSET, Array, Errors, Places, Sources, continued, draw, fresh, sources, texture
 from ._graphcut_seams import Mask, cut, seam_costs
 from ._texture import Texture, wanted
 
 Progress = Callable[[int, int], None] | None
 
-LEAST, MOST = 16, 96  # sides of a patch that is not given
+USUAL = Usual(share=2, least=16, most=96, laps=3)
 FINE = 1 << 53  # random numbers are fractions of it
 
 
@@ -83,9 +83,8 @@ def graphcut(
         >>> torch.equal(made[:, :, 8:], made[:, :, :-8]), torch.equal(made[:, 1:], made[:, :-1])
         (True, True)
     """
-    asked = wanted(exemplar, size, tileable, guides, patch=1 if patch is None else patch)
-    side = _side(asked.atlas.side) if patch is None else check.count(patch, "patch", 2)
-    lap = max(1, side // 3) if overlap is None else check.count(overlap, "overlap", 1, side // 2)
+    asked = wanted(exemplar, size, tileable, guides, patch=patch or 1)
+    side, lap = sides(asked.atlas.side, patch, overlap, USUAL, "patch")
     check.choice(placement, "placement", ("matching", "random"))
     check.between(randomness, "randomness", 0)
     source = sources(asked)
@@ -99,11 +98,6 @@ def graphcut(
     more = len(blocks) // 2 if refinements is None else check.count(refinements, "refinements", 0)
     _lay(work, blocks, more, progress)
     return texture(asked, place)
-
-
-def _side(least: int) -> int:
-    """Return the side of a patch for exemplars whose smallest side is given."""
-    return min(max(least // 2, min(LEAST, least)), MOST)
 
 
 class Work(NamedTuple):

@@ -8,6 +8,7 @@ its pixels, summed over channels, the weights w_i being 1 or those of the query'
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -105,9 +106,7 @@ def problem(
             f"query and source must have the same channels and device, got {tuple(a.shape)} on "
             f"{a.device} and {tuple(b.shape)} on {b.device}"
         )
-    sides = (*a.shape[1:], *b.shape[1:])
-    if check.count(patch, "patch") > min(sides):
-        raise InputError(f"patch must be at most the images' sides, got {patch} of {min(sides)}")
+    fitting(patch, (*a.shape[1:], *b.shape[1:]), "query and source")
     apart = int(source is None) if exclusion is None else check.count(exclusion, "exclusion", 0)
     if guides is not None:
         a, b = _guided(a, b, guides)
@@ -170,6 +169,27 @@ def _fitting(image: Tensor, patch: int) -> tuple[int, int]:
     return image.shape[1] - patch + 1, image.shape[2] - patch + 1
 
 
+def fitting(patch: int, sides: Iterable[int], what: str, name: str = "patch") -> int:
+    """Return the side of a patch, checked to fit into images of some sides.
+
+    Args:
+        patch: its side.
+        sides: of the images.
+        what: the images are, in words.
+        name: of the side.
+
+    Raises:
+        InputError: no whole number from 1 to the least of the sides.
+    """
+    least = min(sides)
+    if check.count(patch, name) > least:
+        raise InputError(
+            f"{name} must be at most the sides of {what}, got {patch} for {least} pixels; take a "
+            f"smaller {name} or a larger image"
+        )
+    return patch
+
+
 def image_of(image: Tensor, name: str) -> Tensor:
     """Return an image ``(C, H, W)`` float32, contiguous, without gradient, and check it."""
     if not isinstance(image, Tensor) or image.ndim != 3 or 0 in image.shape:
@@ -207,6 +227,21 @@ def _mask(mask: Tensor, name: str, image: Tensor) -> Tensor:
     return mask.to(image.device)
 
 
+def whole(free: Tensor, height: int, width: int | None = None) -> Tensor:
+    """Return which patches hold nothing but free pixels, by their first pixel ``(h, w)``.
+
+    Args:
+        free: ``(H, W)`` bool.
+        height: of a patch, at most H.
+        width: of a patch, at most W; None is the height.
+    """
+    width = height if width is None else width
+    sums = torch.nn.functional.pad(free.cumsum(0).cumsum(1), (1, 0, 1, 0))
+    above, below = sums[:-height], sums[height:]
+    inside = below[:, width:] - below[:, :-width] - above[:, width:] + above[:, :-width]
+    return inside == height * width
+
+
 def looked_of(mask: Tensor | None, image: Tensor, p: int) -> Tensor | None:
     """Return which patches of a query are looked up, by their first pixel ``(h, w)``; None: all."""
     if mask is None:
@@ -218,14 +253,13 @@ def looked_of(mask: Tensor | None, image: Tensor, p: int) -> Tensor | None:
 def _allowed(mask: Tensor | None, image: Tensor, p: int) -> Tensor | None:
     if mask is None:
         return None
-    outside = (~_mask(mask, "source_mask", image))[None].float()
-    whole = torch.nn.functional.max_pool2d(outside, p, 1)[0] == 0
-    if not whole.any():
+    allowed = whole(_mask(mask, "source_mask", image), p)
+    if not allowed.any():
         raise InputError(
             f"source_mask leaves no patch of {p} x {p} pixels to copy from; "
             "free more pixels or take a smaller patch"
         )
-    return whole
+    return allowed
 
 
 def _weight(weight: Tensor | None, image: Tensor) -> Tensor | None:

@@ -96,11 +96,11 @@ class Matcher:
                 the last call's, so that it should be given where threads share a matcher.
 
         Raises:
-            InputError: images, masks or a start that do not fit each other.
+            InputError: images, masks or a start that do not fit each other, counts below 0.
         """
         check.count(iterations, "iterations", 0)
         asked = self._asked(query, query_mask, k)
-        before = self.sweeps if first is None else first
+        before = self.sweeps if first is None else check.count(first, "first", 0)
         self.sweeps, seed = before + iterations, random.derive(self.seed, before)
         if self.asked.source.is_cuda:
             given = {"k": k, "iterations": iterations, "start": start, "query_mask": query_mask}

@@ -8,9 +8,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ._copies import UNSEEN, Array
+from ._match import whole
 
 
 class Task(NamedTuple):
@@ -57,9 +59,7 @@ def offsets(radius: int) -> NDArray[np.int32]:
 
 def inner(free: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
     """Return the pixels whose square window touches nothing that is not free."""
-    from scipy import ndimage
-
-    return np.asarray(ndimage.binary_erosion(free, np.ones((2 * radius + 1,) * 2)), bool)
+    return np.pad(whole(torch.from_numpy(free), 2 * radius + 1).numpy(), radius)
 
 
 def unseen(channels: int, share: Array) -> np.float32:

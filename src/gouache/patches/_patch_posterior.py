@@ -17,13 +17,15 @@ from gouache.check import InputError
 from gouache.contracts import Condition, Denoiser
 
 from ._extract import places
-from ._match import image_of
+from ._match import image_of, whole
 from ._matcher import Matcher
 from ._posterior_sums import Region, add, blocks, crossing, posterior_mean, regions
-from ._texture import atlas
+from ._texture import atlas, several
 
 QUERIES, BLOCK = 1024, 2048  # patches of y and of the exemplars in one product of matrices
+NUMBERS = 1 << 22  # at most, in patches of either side of it
 SWEEPS = 5
+SHARP = 1e-6  # a noise level over the exemplars' range below which the nearest patch is all
 
 
 @final
@@ -89,7 +91,7 @@ class PatchPosterior(Denoiser):
         below: float = 0.1,
         rng: torch.Generator | None = None,
     ) -> None:
-        images = _exemplars(exemplar)
+        images = several(exemplar, image_of)
         made = atlas(images)
         self.patch, self.scale = check.count(patch, "patch"), check.count(scale, "scale")
         self.side = check.count(patch * scale, "patch times scale", 1, made.side)
@@ -99,8 +101,9 @@ class PatchPosterior(Denoiser):
         self.margin, self.periodic = scale * (patch - core) // 2, periodic
         self.mean = torch.cat([u.flatten(1) for u in images], 1).mean(1)[:, None, None]
         self.image = torch.where(made.free, made.image - self.mean, 0)
+        self.least = max(SHARP * float(self.image.abs().max()), SHARP**2)
         self.known, self.view = blocks(self.image, patch, scale), blocks(self.image, self.side, 1)
-        self.place = _drawn(_whole(made.free, self.side), most, rng)
+        self.place = _drawn(whole(made.free, self.side).nonzero(), most, rng)
         self.nearest, self.below = nearest, check.between(below, "below", 0)
         self.matcher = None
         if nearest is not None:
@@ -124,9 +127,10 @@ class PatchPosterior(Denoiser):
         if condition is not None:
             raise InputError("patches take no condition, got one; pass condition=None")
         self._check(y)
-        mean, levels = self.mean.to(y), levels_of(sigma, y)
-        made = [self._mean(u - mean, s) for u, s in zip(y, levels, strict=True)]
-        return mean + torch.stack(made)
+        wide = y.to(torch.promote_types(y.dtype, torch.float32))
+        mean, levels = self.mean.to(wide), levels_of(sigma, wide)
+        made = [self._mean(u - mean, s) for u, s in zip(wide, levels, strict=True)]
+        return (mean + torch.stack(made)).to(y.dtype)
 
     def fits(self, y: Tensor) -> bool:
         """Tell whether images ``(B, C, H, W)`` have room for a patch."""
@@ -134,7 +138,7 @@ class PatchPosterior(Denoiser):
 
     def _mean(self, y: Tensor, sigma: Tensor) -> Tensor:
         """Return the answer for one image, the exemplars' mean taken off."""
-        wide = self._wrapped(y)
+        wide, sigma = self._wrapped(y), sigma.clamp(min=self.least)
         weight = self.scale**2 / (2 * sigma.square())
         if weight.ndim:  # the variance of a block's mean is the mean of the variances, over f^2
             variance = blocks(self._wrapped(sigma.square()), self.patch, self.scale)
@@ -142,7 +146,7 @@ class PatchPosterior(Denoiser):
         query, near = blocks(wide, self.patch, self.scale), self._near(wide, sigma)
         total, count = torch.zeros_like(y), torch.zeros_like(y[0])
         for region in regions(self._grid(y), self.side, self.margin, not self.periodic):
-            for band in region.bands(QUERIES):
+            for band in region.bands(self._most(QUERIES, 1 if near is None else len(near))):
                 at = (band.rows, band.cols)
                 a, w = crossing(query, *at), crossing(weight, *at) if weight.ndim else weight
                 if near is None:
@@ -155,7 +159,10 @@ class PatchPosterior(Denoiser):
 
     def _check(self, y: Tensor) -> None:
         channels = len(self.image)
-        if y.ndim != 4 or y.shape[1] != channels or not self.fits(y):
+        if not isinstance(y, Tensor) or not y.is_floating_point():
+            what = y.dtype if isinstance(y, Tensor) else type(y).__name__
+            raise InputError(f"y must be a float tensor, got {what}")
+        if 0 in y.shape or y.ndim != 4 or y.shape[1] != channels or not self.fits(y):
             raise InputError(
                 f"y must be (B, {channels}, H, W) with sides of at least {self.side} pixels, got "
                 f"{tuple(y.shape)}"
@@ -165,7 +172,7 @@ class PatchPosterior(Denoiser):
     def _patches(self, like: Tensor, region: Region) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield all patches of the exemplars in blocks: what they are known by, what is kept."""
         kept = self._kept(region)
-        for row, col in (some.unbind(1) for some in self.place.split(BLOCK)):
+        for row, col in (some.unbind(1) for some in self.place.split(self._most(BLOCK))):
             b = self.known[:, row, col].transpose(0, 1).flatten(1).to(like)
             whole = kept.shape == self.known.shape
             yield b, b if whole else kept[:, row, col].transpose(0, 1).flatten(1).to(like)
@@ -181,11 +188,15 @@ class PatchPosterior(Denoiser):
 
     def _near(self, y: Tensor, sigma: Tensor) -> Tensor | None:
         """Return the places ``(k, h, w, 2)`` of the nearest patches, where they are to do."""
-        if self.matcher is None or sigma.ndim or float(sigma) > self.below:
+        if self.matcher is None or sigma.ndim or float(sigma.detach()) > self.below:
             return None
         assert self.nearest is not None
         query = y.detach().float()  # first: no call has a history
         return self.matcher(query, k=self.nearest, iterations=SWEEPS, first=0).place
+
+    def _most(self, usual: int, each: int = 1) -> int:
+        """Return how many patches there is room for, ``each`` times: the usual number, or less."""
+        return max(1, min(usual, NUMBERS // (each * len(self.image) * self.side**2)))
 
     def _kept(self, region: Region) -> Tensor:
         """Return the patches' rectangles ``(C, h, w, rows, columns)``."""
@@ -207,23 +218,6 @@ class PatchPosterior(Denoiser):
         return y[:, rows][:, :, cols]
 
 
-def _exemplars(exemplar: Tensor | Sequence[Tensor]) -> list[Tensor]:
-    """Return exemplars ``(C, h, w)``, of any range."""
-    found = [exemplar] if isinstance(exemplar, Tensor) else list(exemplar)
-    if not found:
-        raise InputError("there is no exemplar; pass one image (C, H, W), or several")
-    found = [image_of(u, "exemplar") for u in found]
-    if len({(len(u), u.device) for u in found}) > 1:
-        told = ", ".join(f"{tuple(u.shape)} on {u.device}" for u in found)
-        raise InputError(f"exemplars must have the same channels and device, got {told}")
-    return found
-
-
-def _whole(free: Tensor, side: int) -> Tensor:
-    """Return the places ``(M, 2)`` of the patches that are free ``(H, W)`` everywhere."""
-    return free.unfold(0, side, 1).unfold(1, side, 1).all(-1).all(-1).nonzero()
-
-
 def _drawn(place: Tensor, most: int | None, rng: torch.Generator | None) -> Tensor:
     """Return places, no more than ``most``, in order."""
     if most is None or check.count(most, "most") >= len(place):
@@ -235,8 +229,9 @@ def _drawn(place: Tensor, most: int | None, rng: torch.Generator | None) -> Tens
 def levels_of(sigma: Tensor | float, y: Tensor) -> list[Tensor]:
     """Return the noise level of each image, a number or a map ``(C, H, W)``."""
     level = check.finite(torch.as_tensor(sigma).to(y), "sigma")
-    if float(level.min()) <= 0:
-        raise InputError(f"sigma must be positive, got {float(level.min()):g}")
+    low = float(level.detach().min())
+    if low <= 0:
+        raise InputError(f"sigma must be positive, got {low:g}")
     if level.numel() == 1:
         return [level.reshape(())] * len(y)
     if level.numel() == len(level) == len(y):

@@ -31,9 +31,10 @@ class Region(NamedTuple):
     wide: tuple[int, int]
 
     def bands(self, most: int) -> Iterator[Region]:
-        """Yield it some rows at a time: ``most`` patches, or one row."""
+        """Yield it some rows at a time, or parts of a row: at most ``most`` patches."""
         for rows in self.rows.split(max(1, most // len(self.cols))):
-            yield self._replace(rows=rows)
+            for cols in self.cols.split(most):
+                yield self._replace(rows=rows, cols=cols)
 
 
 def regions(grid: tuple[Tensor, Tensor], side: int, margin: int, border: bool) -> list[Region]:

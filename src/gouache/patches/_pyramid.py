@@ -7,14 +7,17 @@ coarsest. Both are smaller there than in the end, by the same factor.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from gouache import check
+from gouache import check, random
 from gouache.check import InputError
 from gouache.image import resize, size_pair
+
+from ._match import fitting
 
 NOISE = 5.0
 STRETCH = 1.03
@@ -94,20 +97,38 @@ def wanted(
             f"on {first.device} and {tuple(x.shape)} on {x.device}"
         )
     rows, cols = size_pair((first.shape[1], first.shape[2]) if size is None else size)
-    least = min(rows, cols, *x.shape[1:])
-    if check.count(patch, "patch") > least:
-        raise InputError(
-            f"patch must be at most the sides of the image and of what is made, got {patch} for "
-            f"{least} pixels; take a smaller patch or a larger image"
-        )
+    sides = (rows, cols, *x.shape[1:])
+    fitting(patch, sides, "the image and of what is made")
     bottom = max(check.count(coarsest, "coarsest"), patch)
-    factors = scales(bottom, least, check.between(ratio, "ratio", 1.01))
+    factors = scales(bottom, min(sides), check.between(ratio, "ratio", 1.01))
     added = NOISE if noise is None and start is None else noise or 0.0
     level = check.between(added, "noise", 0) * float(x.std(correction=0))
     levels = _levels(x, (rows, cols), factors, patch, level)
     if start is not None:
         return Wanted(first, levels)
     return Wanted(levels[0].image, (*_stretched(levels[0], stretch), *levels))
+
+
+def climbed(
+    asked: Wanted,
+    improved: Callable[[Tensor, Level, torch.Generator], Tensor],
+    rng: torch.Generator | None,
+    progress: Callable[[int, int], None] | None,
+) -> Tensor:
+    """Return what is made of the start from level to level, clipped to [0, 1].
+
+    Args:
+        asked: see `wanted`.
+        improved: makes ``y_n`` of a guess of it.
+        rng: of the noise, and of what ``improved`` draws.
+        progress: called with (levels done, levels in all).
+    """
+    drawn, y = random.generator(random.draw_seed(rng)), asked.start
+    for done, level in enumerate(asked.levels, 1):
+        y = improved(level.guess(y, drawn), level, drawn)
+        if progress is not None:
+            progress(done, len(asked.levels))
+    return y.clamp(0, 1)
 
 
 def scales(coarsest: int, least: int, ratio: float) -> list[float]:

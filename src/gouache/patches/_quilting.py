@@ -18,7 +18,7 @@ from gouache import check
 from gouache.random import draw_seed
 from gouache.registry import method
 
-from ._blocks import Span, spans_of, waves_of
+from ._blocks import Span, Usual, sides, spans_of, waves_of
 from ._copies import (
     UNSET,
     Array,
@@ -33,7 +33,7 @@ from ._copies import (
 )
 from ._texture import Texture, wanted
 
-LEAST, MOST = 12, 64  # sides of a block that is not given
+USUAL = Usual(share=5, least=12, most=64, laps=6)
 
 
 @method("texture")
@@ -87,9 +87,8 @@ def quilting(
         >>> torch.equal(made[:, :, 8:], made[:, :, :-8]), torch.equal(made[:, 1:], made[:, :-1])
         (True, True)
     """
-    asked = wanted(exemplar, size, tileable, guides, patch=1 if block is None else block)
-    side = _side(asked.atlas.side) if block is None else check.count(block, "block", 2)
-    lap = max(1, side // 6) if overlap is None else check.count(overlap, "overlap", 1, side // 2)
+    asked = wanted(exemplar, size, tileable, guides, patch=block or 1, name="block")
+    side, lap = sides(asked.atlas.side, block, overlap, USUAL, "block")
     check.between(tolerance, "tolerance", 0)
     source = sources(asked)
     errors = Errors(source, check.between(guide_weight, "guide_weight", 0))
@@ -97,11 +96,6 @@ def quilting(
     quilt = Quilt(source, errors, np.full(asked.size, UNSET, np.int32), tolerance, draw_seed(rng))
     _sew(quilt, spans, progress)
     return texture(asked, quilt.place)
-
-
-def _side(least: int) -> int:
-    """Return the side of a block for exemplars whose smallest side is given."""
-    return min(max(least // 5, min(LEAST, least)), MOST)
 
 
 class Quilt(NamedTuple):

@@ -174,18 +174,18 @@ def _taper(length: int, fades: bool) -> Tensor:
 
 
 def periodic_component(u: Tensor) -> Tensor:
-    """Return the periodic component ``(C, H, W)``: u without the smooth part that makes its jumps.
+    """Return the periodic component ``(..., H, W)``: u without the smooth part of its jumps.
 
     The smooth part s has mean 0, and its Laplacian around the torus is v, which holds the jumps
     between opposite sides of u: ``(2 cos(2 pi k / H) + 2 cos(2 pi l / W) - 4) F(s) = F(v)``.
     """
     jumps = torch.zeros_like(u)
-    down, right = u[:, -1] - u[:, 0], u[:, :, -1] - u[:, :, 0]
-    jumps[:, 0] += down
-    jumps[:, -1] -= down
-    jumps[:, :, 0] += right
-    jumps[:, :, -1] -= right
-    height, width = u.shape[1:]
+    down, right = u[..., -1, :] - u[..., 0, :], u[..., -1] - u[..., 0]
+    jumps[..., 0, :] += down
+    jumps[..., -1, :] -= down
+    jumps[..., 0] += right
+    jumps[..., -1] -= right
+    height, width = u.shape[-2:]
     rows, cols = torch.fft.fftfreq(height).to(u), torch.fft.rfftfreq(width).to(u)
     laplace = 2 * (2 * math.pi * rows).cos()[:, None] + 2 * (2 * math.pi * cols).cos() - 4
     laplace[0, 0] = 1  # there F(v) is 0

@@ -7,7 +7,7 @@ the row and the column that it was copied from.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,6 +17,7 @@ from torch import Tensor
 from gouache import check, image
 from gouache.check import InputError
 
+from ._match import fitting
 from ._patchmatch import patchmatch
 
 COPY, NEAR, SWEEPS, SEED = 13, 0.02, 8, 0
@@ -61,7 +62,7 @@ def copy_rate(
         near: in units of the pixel range.
 
     Raises:
-        InputError: no images, or channels that differ.
+        InputError: no images, channels that differ, or ``near`` below 0.
 
     Example:
         >>> import torch
@@ -70,11 +71,12 @@ def copy_rate(
         >>> patches.copy_rate(image[:, 10:30, 5:25], image), patches.copy_rate(1 - image, image)
         (1.0, 0.0)
     """
-    made = atlas(_exemplars(exemplars))
+    made = atlas(several(exemplars))
     check.images(picture, "picture", batched=False)
     if len(picture) != len(made.image):
         raise InputError(f"picture has {len(picture)} channels, the exemplar {len(made.image)}")
     patch = min(check.count(patch, "patch"), *picture.shape[1:], made.side)
+    check.between(near, "near", 0)
     rng = torch.Generator().manual_seed(SEED)
     given = {"patch": patch, "source_mask": made.free, "iterations": SWEEPS, "rng": rng}
     field = patchmatch(picture, made.image, **given)
@@ -155,6 +157,7 @@ def wanted(
     guides: tuple[Tensor | Sequence[Tensor], Tensor] | None,
     *,
     patch: int = 1,
+    name: str = "patch",
 ) -> Wanted:
     """Check what is asked of a method of texture synthesis.
 
@@ -164,30 +167,40 @@ def wanted(
         tileable: see ``Wanted``.
         guides: for the exemplars, one each, and for the texture; or None.
         patch: side of the largest patch that the method takes from an exemplar.
+        name: under which the user gives it.
 
     Raises:
         InputError: no images, no size, a patch or guides that do not fit.
     """
-    found = _exemplars(exemplar)
+    found = several(exemplar)
     rows, cols = (int(n) for n in found[0].shape[1:]) if size is None else image.size_pair(size)
-    check.count(rows, "size")
-    check.count(cols, "size")
-    least = min(min(u.shape[1:]) for u in found)
-    if check.count(patch, "patch") > least:
-        raise InputError(
-            f"patch must be at most the sides of the exemplar, got {patch} for {least} pixels; "
-            "take a smaller patch or a larger exemplar"
-        )
+    fitting(patch, (side for u in found for side in u.shape[1:]), "the exemplar", name)
     if guides is None:
         return Wanted(found, (rows, cols), bool(tileable), None)
     return Wanted(found, (rows, cols), bool(tileable), _guides(guides, found, (rows, cols)))
 
 
-def _exemplars(exemplar: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
-    several = [exemplar] if isinstance(exemplar, Tensor) else list(exemplar)
-    if not several:
+def _picture(u: Tensor, name: str) -> Tensor:
+    """Return an image ``(C, H, W)`` in [0, 1] as float32, without gradient, and check it."""
+    return check.images(u, name, batched=False).detach().float()
+
+
+def several(
+    exemplar: Tensor | Sequence[Tensor], checked: Callable[[Tensor, str], Tensor] = _picture
+) -> tuple[Tensor, ...]:
+    """Return one exemplar or several, each checked, alike in channels and device.
+
+    Args:
+        exemplar: one ``(C, h, w)``, or several.
+        checked: what checks one of a name, and returns it.
+
+    Raises:
+        InputError: none, or no images, or such as differ.
+    """
+    each = [exemplar] if isinstance(exemplar, Tensor) else list(exemplar)
+    if not each:
         raise InputError("there is no exemplar; pass one image (C, H, W), or several")
-    found = tuple(check.images(u, "exemplar", batched=False).detach().float() for u in several)
+    found = tuple(checked(u, "exemplar") for u in each)
     if len({(len(u), u.device) for u in found}) > 1:
         told = ", ".join(f"{tuple(u.shape)} on {u.device}" for u in found)
         raise InputError(f"exemplars must have the same channels and device, got {told}")
@@ -199,18 +212,21 @@ def _guides(
     exemplars: tuple[Tensor, ...],
     size: tuple[int, int],
 ) -> tuple[tuple[Tensor, ...], Tensor]:
+    if not isinstance(guides, Sequence) or len(guides) != 2:
+        raise InputError("guides must be two: those of the exemplars, and that of the texture")
     ours, theirs = guides
     each = (ours,) if isinstance(ours, Tensor) else tuple(ours)
     if len(each) != len(exemplars):
         raise InputError(f"guides must be one for each exemplar, got {len(each)} of them")
     for guide, (height, width) in zip(
-        (*each, theirs), [*(u.shape[1:] for u in exemplars), size], strict=True
+        (theirs, *each), [size, *(u.shape[1:] for u in exemplars)], strict=True
     ):
-        fits = guide.ndim == 3 and len(guide) == len(theirs)
-        if not fits or tuple(guide.shape[1:]) != (height, width):
+        if not isinstance(guide, Tensor):
+            raise InputError(f"a guide must be a torch tensor, got {type(guide).__name__}")
+        shape = (len(theirs), height, width)
+        if tuple(guide.shape) != shape:
             raise InputError(
-                f"a guide must be ({len(theirs)}, {height}, {width}), as large as what it guides, "
-                f"got {tuple(guide.shape)}"
+                f"a guide must be {shape}, as large as what it guides, got {tuple(guide.shape)}"
             )
         check.finite(guide, "guide")
     return tuple(g.detach().float() for g in each), theirs.detach().float()

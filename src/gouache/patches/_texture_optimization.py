@@ -21,13 +21,11 @@ from gouache.registry import method
 from ._match import Field
 from ._patchmatch import patchmatch
 from ._texture import Texture, Wanted, wanted
-from ._texture_scales import Scale, doubled, scales
+from ._texture_scales import LEAST, Scale, doubled, floor, scales
 from ._vote import vote, vote_best
 
 EXPONENT = 0.8  # r of the robust energy
-FLOOR = 1e-5  # e a value of a patch: differences below are not told apart
 MORE = 10  # rounds that every coarser scale has more
-LEAST = 3  # sides of the coarsest exemplars, in patches
 
 
 @method("texture")
@@ -133,7 +131,7 @@ def improved(state: State, scale: Scale, uniformity: float, rng: torch.Generator
         field = _matched(image, field, scale, price * use, 1, rng)
         field = _matched(image, field, scale, None, 0, None)  # its d without the price
         use = (use + _usage(field, scale)) / 2
-    weight = power(field.distance + _floor(image, scale), EXPONENT / 2 - 1)
+    weight = power(field.distance + floor(image, scale.patch), EXPONENT / 2 - 1)
     return State(_voted(field, scale, weight), field, use)
 
 
@@ -145,12 +143,7 @@ def power(x: Tensor, exponent: float) -> Tensor:
 def energy(state: State, scale: Scale) -> float:
     """Return ``E(x, z)`` of x and the z that it was built of."""
     distance = _matched(state.image, state.field, scale, None, 0, None).distance.double()
-    return float((distance + _floor(state.image, scale)).pow(EXPONENT / 2).sum())
-
-
-def _floor(image: Tensor, scale: Scale) -> float:
-    """Return e."""
-    return FLOOR * len(image) * scale.patch**2
+    return float((distance + floor(state.image, scale.patch)).pow(EXPONENT / 2).sum())
 
 
 def _matched(

@@ -12,9 +12,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ._copies import UNSEEN
 from ._match import Field
 from ._texture import Atlas, Wanted, atlas
 
+LEAST = 3  # sides of the coarsest exemplars, in patches
 BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 
 
@@ -104,6 +106,11 @@ def scales(asked: Wanted, patch: int, least: int, weight: float) -> list[Scale]:
         asked = _half(asked)
         found.append(_scale(asked, patch, weight))
     return found[::-1]
+
+
+def floor(image: Tensor, patch: int) -> float:
+    """Return the squared difference of patches of an image ``(C, H, W)`` that is not seen."""
+    return UNSEEN * len(image) * patch**2
 
 
 def _half(asked: Wanted) -> Wanted:
