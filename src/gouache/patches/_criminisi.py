@@ -15,7 +15,8 @@ from torch import Tensor
 
 from gouache.registry import method
 
-from ._hole import Hole, filled, whole
+from ._hole import Hole, filled
+from ._match import whole
 
 
 @method("inpaint")

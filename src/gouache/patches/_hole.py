@@ -8,12 +8,12 @@ from typing import TypeAlias
 
 import torch
 from torch import Tensor
-from torch.nn.functional import max_pool2d
 
 from gouache import check
 from gouache.check import InputError
 
 from ._image import batched
+from ._match import whole
 
 Progress: TypeAlias = Callable[[int, int], None]
 
@@ -81,11 +81,6 @@ def _telling(progress: Progress | None, image: int, images: int) -> Progress:
     if progress is None:
         return lambda done, total: None
     return lambda done, total: progress(image * total + done, images * total)
-
-
-def whole(free: Tensor, patch: int) -> Tensor:
-    """Return which patches of P x P pixels are free, by their first pixel ``(h, w)``."""
-    return max_pool2d((~free)[None, None].float(), patch, 1)[0, 0] == 0
 
 
 def _hole(u: Tensor, inside: Tensor, free: Tensor, patch: int) -> Hole:

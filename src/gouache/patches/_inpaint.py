@@ -21,9 +21,10 @@ from gouache import random
 from gouache.registry import method
 
 from ._guided import box_sums
-from ._hole import Hole, filled, whole
-from ._match import Field
+from ._hole import Hole, filled
+from ._match import Field, whole
 from ._matcher import Matcher
+from ._onion_peel import onion_peel
 from ._recompose import recompose
 from ._scales import halved, smooth_fill, upsampled
 from ._vote import vote_best
@@ -156,9 +157,11 @@ class _Work:
         self.x = self.image
 
     def begin(self, coarser: _Work | None) -> None:
-        """Begin with the matches of the coarser scale, or with a smooth fill."""
+        """Begin with the matches of the coarser scale, or with an onion peel."""
         if coarser is None or coarser.field is None:
-            self.x = smooth_fill(self.level.image, self.level.known)[self.box]
+            u, known, free = (x.cpu() for x in self.level)
+            x = onion_peel(u, known, free, self.patch) if self.patch > 1 else smooth_fill(u, known)
+            self.x = x.to(self.x)[self.box]
             return
         corner, theirs = ((w.box[1].start, w.box[2].start) for w in (self, coarser))
         shape = (self.known.shape[0] - self.patch + 1, self.known.shape[1] - self.patch + 1)
