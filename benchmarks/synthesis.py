@@ -15,7 +15,8 @@ pairs of fills, ours and PyPatchMatch's in random order, and the key in a file o
 ``--judge`` compares a choice (A or B for each pair) with the key.
 
 Texture: sliced Wasserstein distance of 7 x 7 patches x 1e4 at three scales, that of the spectrum in
-dB, and the copy rate; the floor is the distance between halves of the photograph.
+dB, that of the wavelet statistics in their spread over windows of the photograph, and the copy
+rate; the floor is the distance between halves of the photograph.
 """
 
 from __future__ import annotations
@@ -245,7 +246,10 @@ def texture(count: int) -> None:
     del count
     for name in TEXTURES:
         u = image.as_tensor(getattr(data, name)())
-        print(f"\n{name}: sliced W2^2 x 1e4 at three scales, spectrum in dB, copy rate, seconds")
+        print(
+            f"\n{name}: sliced W2^2 x 1e4 at three scales, spectrum in dB, wavelet statistics, "
+            "copy rate, seconds"
+        )
         for k, entry in enumerate(registry.entries("texture")):
             side = SMALLER.get(entry.name, 512)
             part = u[:, : min(512, 2 * side), : min(512, 2 * side)]
@@ -254,15 +258,15 @@ def texture(count: int) -> None:
             seconds = time.perf_counter() - start
             near = measure.patch_sliced_wasserstein(made.image, u, rng=generator(0))
             power = measure.spectrum_distance(made.image, u, rng=generator(0))
+            joint = measure.portilla_simoncelli_distance(made.image, u, rng=generator(0))
             if k == 0:
                 halves = [h.split(256, axis) for axis, h in ((2, u), (1, u))]
                 same = np.mean([patches.copy_rate(a, b) for a, b in halves])
-                print(
-                    f"  {'halves of the photograph':34s}{told(near.floor, power.floor)}{same:8.2f}"
-                )
+                floor = told(near.floor, power.floor, (float(np.mean(joint.floor)),))
+                print(f"  {'halves of the photograph':34s}{floor}{same:8.2f}")
             label = f"{entry.name}, {side} x {side}"
             print(
-                f"  {label:34s}{told(near.scales, power.scales)}"
+                f"  {label:34s}{told(near.scales, power.scales, (joint.value,))}"
                 f"{made.copy_rate:8.2f}{seconds:8.1f}",
                 flush=True,
             )
@@ -273,9 +277,9 @@ def texture(count: int) -> None:
         print(f"{name} of 1024 x 1024: {time.perf_counter() - start:.1f} s (promised {most})")
 
 
-def told(near: tuple[float, ...], power: tuple[float, ...]) -> str:
+def told(near: tuple[float, ...], *others: tuple[float, ...]) -> str:
     """Return a row's distances."""
-    return "".join(f"{1e4 * x:8.2f}" for x in near) + "".join(f"{x:8.2f}" for x in power)
+    return "".join(f"{x:8.2f}" for xs in ([1e4 * x for x in near], *others) for x in xs)
 
 
 def squares() -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ from ._frechet import moments as moments
 from ._kernel import kernel as kernel
 from ._memorization import memorization as memorization
 from ._neighbours import nearest as nearest
+from ._portilla_simoncelli import portilla_simoncelli_distance as portilla_simoncelli_distance
 from ._precision_recall import coverage as coverage
 from ._precision_recall import density as density
 from ._precision_recall import prdc as prdc
@@ -16,3 +17,4 @@ from ._score import table as table
 from ._texture_patches import patch_sliced_wasserstein as patch_sliced_wasserstein
 from ._texture_score import TextureScore as TextureScore
 from ._texture_spectrum import spectrum_distance as spectrum_distance
+from ._texture_statistics import texture_statistics as texture_statistics
