@@ -23,9 +23,12 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the command line does: threads wait asleep
 
 import numpy as np
 import torch
@@ -47,6 +50,7 @@ HOLES = {
 BAND, AXES, SHOWN = 24, (25, 61), 240
 TEXTURES = ("brick", "grass", "gravel")
 SMALLER = {"efros_leung": 128, "wei_levoy": 256}
+GRAIN = 0.02
 
 
 def photograph(name: str) -> Tensor:
@@ -250,31 +254,39 @@ def texture(count: int) -> None:
             f"\n{name}: sliced W2^2 x 1e4 at three scales, spectrum in dB, wavelet statistics, "
             "copy rate, seconds"
         )
-        for k, entry in enumerate(registry.entries("texture")):
+        halves = [h.split(256, axis) for axis, h in ((2, u), (1, u))]
+        same = float(np.mean([patches.copy_rate(a, b) for a, b in halves]))
+        print(row("halves of the photograph", u, u, same, floor=True))
+        for entry in registry.entries("texture"):
             side = SMALLER.get(entry.name, 512)
             part = u[:, : min(512, 2 * side), : min(512, 2 * side)]
             start = time.perf_counter()
             made = entry.load()(part, side, rng=generator(0))
-            seconds = time.perf_counter() - start
-            near = measure.patch_sliced_wasserstein(made.image, u, rng=generator(0))
-            power = measure.spectrum_distance(made.image, u, rng=generator(0))
-            joint = measure.portilla_simoncelli_distance(made.image, u, rng=generator(0))
-            if k == 0:
-                halves = [h.split(256, axis) for axis, h in ((2, u), (1, u))]
-                same = np.mean([patches.copy_rate(a, b) for a, b in halves])
-                floor = told(near.floor, power.floor, (float(np.mean(joint.floor)),))
-                print(f"  {'halves of the photograph':34s}{floor}{same:8.2f}")
+            seconds = f"{time.perf_counter() - start:8.1f}"
             label = f"{entry.name}, {side} x {side}"
-            print(
-                f"  {label:34s}{told(near.scales, power.scales, (joint.value,))}"
-                f"{made.copy_rate:8.2f}{seconds:8.1f}",
-                flush=True,
-            )
+            print(row(label, made.image, u, made.copy_rate) + seconds, flush=True)
+            if (entry.name, name) == ("patch_transport", "brick"):
+                grain = torch.randn(made.image.shape, generator=generator(1))
+                noisy = (made.image + GRAIN * grain).clamp(0, 1)
+                print(row(f"  and white noise of {GRAIN}", noisy, u, patches.copy_rate(noisy, u)))
     u = image.as_tensor(data.gravel())
     for name, most in (("quilting", 3), ("texture_optimization", 30)):
         start = time.perf_counter()
         registry.find("texture", name)(u, 1024, rng=generator(0))
         print(f"{name} of 1024 x 1024: {time.perf_counter() - start:.1f} s (promised {most})")
+
+
+def row(label: str, made: Tensor, u: Tensor, copied: float, *, floor: bool = False) -> str:
+    """Return the scores of a texture, or the distances of its exemplar's halves."""
+    near = measure.patch_sliced_wasserstein(made, u, rng=generator(0))
+    power = measure.spectrum_distance(made, u, rng=generator(0))
+    joint = measure.portilla_simoncelli_distance(made, u, rng=generator(0))
+    distances = (
+        told(near.floor, power.floor, (float(np.mean(joint.floor)),))
+        if floor
+        else told(near.scales, power.scales, (joint.value,))
+    )
+    return f"  {label:34s}{distances}{copied:8.2f}"
 
 
 def told(near: tuple[float, ...], *others: tuple[float, ...]) -> str:

@@ -14,6 +14,7 @@ from gouache.patches._cells import (
     matched,
     neighbours,
     origins,
+    repeats,
 )
 from gouache.patches._split_match import split
 from gouache.random import generator
@@ -119,6 +120,22 @@ def test_cells_tile_the_picture_and_are_small_where_it_is_not_plain():
     assert (sides[(cells.at[:, 1] >= 32) & (cells.at[:, 1] < 48)] == 8).all()
     assert sides.max() == 16
     assert float(cells.cost[:, 0].max()) < 1e-3
+
+
+def test_what_is_shown_twice_is_counted_and_what_goes_on_is_not():
+    at = torch.tensor([[0, 0], [0, 8], [8, 0]])
+    place = torch.randint(14, (3, 6, 2), generator=generator(5))
+    place[1, 0] = place[0, 0] + torch.tensor([0, 4])  # goes on, as its corner is 4 further
+    corner, side = torch.tensor([[0, 0], [0, 4], [6, 0]]), torch.tensor([12, 12, 12])
+    pairs = torch.tensor([[0, 1], [0, 2], [1, 2]])
+    found = repeats(Cells(at, corner, side, place, torch.zeros(3, 6)), pairs)
+    for m, (i, j) in enumerate(pairs.tolist()):
+        for a, b in np.ndindex(6, 6):
+            dy, dx = (place[j, b] - place[i, a]).tolist()
+            same = max(abs(dy), abs(dx)) < 6 and [dy, dx] != (corner[j] - corner[i]).tolist()
+            assert found[m, a, b] == 144 * same
+    assert found[0, 0, 0] == 0
+    assert found.any()
 
 
 def test_pixels_are_of_the_piece_of_their_cell():

@@ -165,7 +165,7 @@ def test_uniformity_lowers_the_largest_use_and_the_pixels_never_used(cat, cup):
     most, never = [], []
     for uniformity in (0.0, 0.3, 3.0):
         counts = [3] * len(levels)
-        _, field = optimised(start, levels, counts, uniformity, generator(0))
+        field = optimised(start, levels, counts, uniformity, generator(0))
         held = use(field, cup).float()
         most.append(float(held.max() / held.mean()))
         never.append(float((held == 0).float().mean()))
@@ -182,6 +182,20 @@ def test_the_more_the_content_leads_the_nearer_its_luminance(cat, cup):
         for lead in (0, 0.5, 8)
     ]
     assert off[0] > 1.5 * off[1] > 1.5 * off[2]
+
+
+def detail(u):
+    grey = image.as_channels(u, 1)
+    return float(grey.diff(dim=1).abs().mean() + grey.diff(dim=2).abs().mean())
+
+
+def test_it_has_the_detail_of_a_texture(cat):
+    gravel = torch.from_numpy(photographs.gravel()[:96, :96] / np.float32(255))[None]
+    made = patches.patch_stylize(cat, gravel, rng=generator(0))
+    assert 0.8 < detail(made) / detail(gravel) < 1.15
+    assert (
+        float(np.corrcoef(*(blurred(u.mean(0)[None], 2).ravel() for u in (made, cat)))[0, 1]) > 0.8
+    )
 
 
 def test_its_patches_are_nearer_to_the_styles_than_those_of_recoloured_content(cat, cup):

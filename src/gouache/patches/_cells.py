@@ -100,6 +100,22 @@ def disagreement(cells: Cells, pairs: Tensor, source: Tensor) -> Tensor:
     return out
 
 
+def repeats(cells: Cells, pairs: Tensor) -> Tensor:
+    """Return the pixels of the smaller piece where two candidates show the same, else 0.
+
+    They do if they are less than half a piece apart, and one does not go on with the other.
+
+    Returns:
+        ``(m, K, K)``.
+    """
+    i, j = pairs.T
+    shift = cells.place[j][:, None] - cells.place[i][:, :, None]
+    least = torch.minimum(cells.side[i], cells.side[j])[:, None, None]
+    own = (cells.corner[j] - cells.corner[i])[:, None, None]
+    again = (shift.abs().amax(-1) < least // 2) & (shift != own).any(-1)
+    return again * least.square()
+
+
 def _cut(source: Tensor, place: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
     """Return some rows and columns of pieces at places ``(m, K, 2)``, as vectors ``(m, K, D)``."""
     y = (place[..., 0, None] + rows)[..., None]

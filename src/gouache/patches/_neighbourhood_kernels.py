@@ -160,18 +160,20 @@ def grow(pixels, task, place):
 
 
 @kernel(inline=True, allocates=False)
-def nearer(task, q, shift, value, weight, n, best, at):
-    """Return the lesser d and its place, of place q and of the best one so far."""
+def nearer(task, q, price, shift, value, weight, n, best, at):
+    """Return the lesser cost and its place, of q, ``price d(q)``, and of the best one so far."""
     wide = task.allowed.shape[1]
     if q < 0 or q >= task.allowed.size or not task.allowed[q // wide, q % wide]:
         return best, at
-    d = distance(task.u, q, shift, value, weight, n)
+    d = price * distance(task.u, q, shift, value, weight, n)
     return (d, np.int64(q)) if d < best else (best, at)
 
 
 @kernel()
 def cohere(pixels, task, alike, hint, place):
     """Copy pixels one after the other, from places that go on with what is near, or like that.
+
+    What is only alike, or from the coarser level, must be nearer by ``1 + tolerance``.
 
     Args:
         pixels: row x width + column of each ``(n,)``.
@@ -188,10 +190,11 @@ def cohere(pixels, task, alike, hint, place):
         np.empty(most, np.float32),
         np.empty(most, np.float32),
     )
+    price = np.float32(1) + task.tolerance
     for p in range(len(pixels)):
         y, x = pixels[p] // width, pixels[p] % width
         n = collect(task, y, x, place, shift, value, weight)
-        best, at = nearer(task, hint[y, x], shift, value, weight, n, INF, np.int64(-1))
+        best, at = nearer(task, hint[y, x], price, shift, value, weight, n, INF, np.int64(-1))
         for k in range(len(task.near)):
             dy, dx = task.near[k, 0], task.near[k, 1]
             i, j = beside(height, y + dy, task.wraps), beside(width, x + dx, task.wraps)
@@ -200,5 +203,6 @@ def cohere(pixels, task, alike, hint, place):
                     q = alike[place[i, j], s]
                     if q >= 0 and 0 <= q % wide - dx < wide:
                         q -= dy * wide + dx
-                        best, at = nearer(task, q, shift, value, weight, n, best, at)
+                        cost = price if s else np.float32(1)
+                        best, at = nearer(task, q, cost, shift, value, weight, n, best, at)
         place[y, x] = at if at >= 0 else place[y, x]

@@ -1,7 +1,8 @@
 """A picture made of a style's patches, led by the luminance of another.
 
 Notation: x the picture that is made, P its patches' side, x_p the patch at place p of C channels,
-z_p the style's patch matched with it; l the luminance of the content, matched to the style's, m.
+z_p the style's patch matched with it, ``d_p`` their distance; l the luminance of the content,
+matched to the style's, m, and l', m' the two blurred.
 """
 
 from __future__ import annotations
@@ -19,16 +20,20 @@ from ._linear_color import linear_color_transfer
 from ._luminance import as_alike, equalised, with_luminance
 from ._match import Field
 from ._matcher import Matcher
+from ._recompose import recompose
 from ._texture import wanted
 from ._texture_optimization import EXPONENT, power
-from ._texture_scales import Scale, doubled, scales
+from ._texture_scales import BINOMIAL, Scale, doubled, scales
 from ._uniform import uniform
-from ._vote import vote
+from ._vote import vote, vote_best
 
 FLOOR = 1e-5  # e a value of a patch: differences below are not told apart
 MORE = 2  # rounds that every coarser scale has more
+SHARP, LAST = 2, 4  # rounds that copy, at every coarser scale and at the finest
+PLAIN = 1e-4  # the variance of a patch without detail
 LEAST = 3  # sides of the coarsest style, in patches
 FIRST = 4  # sweeps of PatchMatch before the first round
+SCREEN = 0.3  # see `_recompose.py`: only joints are to fade, not light and shade
 
 
 @method("stylize")
@@ -46,11 +51,15 @@ def patch_stylize(
 ) -> Tensor:
     """Show a content in patches of a style, found from coarse scales to fine.
 
-    ``E(x, z) = sum_p (|x_p - z_p|^2 + lead C |l_p - m(z_p)|^2 + e)^0.4`` falls with every match (z
-    given x and l) and every vote (x the mean of the patches under weights ``(d_p + e)^-0.6``). The
-    content's luminance l has the distribution of the style's, so that all of the style is wanted
+    ``E(x, z) = sum_p (|x_p - z_p|^2 + 4 lead C |l'_p - m'(z_p)|^2 + e)^0.4`` falls with every match
+    (z given x and l') and every vote (x the mean of the patches under weights ``(d_p + e)^-0.6``).
+    A mean has less detail than what it is of: so in the last rounds of a scale every pixel is
+    copied, from the patch with the least ``d_p / (var(z_p) + e')`` that holds it, for the nearest
+    patches are the plainest. In the end the copies are joined by their gradients.
+
+    The content's luminance has the distribution of the style's, so that all of the style is wanted
     somewhere; and a match costs more, the more others hold the same pixels, as else smooth patches
-    are taken everywhere.
+    are taken everywhere. It leads blurred, as grain is the style's to give.
 
     Args:
         content: ``(C, H, W)`` in [0, 1]; if either is colour, grey counts as three equal channels.
@@ -59,7 +68,8 @@ def patch_stylize(
         keep_colors: whether only luminance is made, and the content's colours are kept. The
             style's luminance then gets the distribution of the content's.
         patch: side P; where the style is smaller, its side. Larger ones show more of the style.
-        rounds: of matching and voting at the finest scale; each coarser one has two more.
+        rounds: of matching and voting at the finest scale, before four that copy; each coarser one
+            has two more, and two that copy.
         uniformity: price of a match where the style is used evenly, in units of the mean distance;
             0 lets a patch be taken as often as it fits.
         rng: of the search.
@@ -72,10 +82,13 @@ def patch_stylize(
         InputError: no images, counts below 1, negative weights.
 
     Reference:
-        M. Elad, P. Milanfar, "Style transfer via texture synthesis", 2017; A. Kaspar, B. Neubert,
-        D. Lischinski, M. Pauly, J. Kopf, "Self tuning texture optimization", 2015 (uniformity);
-        A. Hertzmann, C. Jacobs, N. Oliver, B. Curless, D. Salesin, "Image analogies", 2001
-        (luminance that leads).
+        M. Elad, P. Milanfar, "Style transfer via texture synthesis", 2017; O. Jamriska, J. Fiser,
+        P. Asente, J. Lu, E. Shechtman, D. Sykora, "LazyFluids: appearance transfer for fluid
+        animations", 2015 (even use); J. Fiser, O. Jamriska, M. Lukac, E. Shechtman, P. Asente,
+        J. Lu, D. Sykora, "StyLit: illumination-guided example-based stylization of 3D renderings",
+        2016 (guides that are smooth); S. Darabi, E. Shechtman, C. Barnes, D. Goldman, P. Sen,
+        "Image melding: combining inconsistent images using patch-based synthesis", 2012
+        (gradients). The choice of what is copied is ours.
 
     Example:
         >>> import torch
@@ -89,13 +102,14 @@ def patch_stylize(
     check.between(uniformity, "uniformity", 0)
     u, v = as_alike(("content", content), ("style", style))
     grey = image.as_channels(u, 1)
-    start, shown, guides = begun(u, v, keep_colors)
+    start, shown, (theirs, led) = begun(u, v, keep_colors)
+    guides = (softened(theirs), softened(led))
     asked = wanted(shown, (u.shape[1], u.shape[2]), False, guides)
     side = min(check.count(patch, "patch"), asked.atlas.side)
-    levels = scales(asked, side, LEAST * side, lead * len(shown))
+    levels = scales(asked, side, LEAST * side, 4 * lead * len(shown))
     counts = [check.count(rounds, "rounds") + MORE * k for k in reversed(range(len(levels)))]
-    made, _ = optimised(start, levels, counts, uniformity, rng, progress)
-    made = made[:, : u.shape[1], : u.shape[2]].clamp(0, 1)
+    field = optimised(start, levels, counts, uniformity, rng, progress)
+    made = joined(field, levels[-1])[:, : u.shape[1], : u.shape[2]].clamp(0, 1)
     return with_luminance(u, made, grey) if keep_colors else made
 
 
@@ -109,6 +123,16 @@ def begun(u: Tensor, v: Tensor, keep_colors: bool) -> tuple[Tensor, Tensor, tupl
     return (linear_color_transfer(u, v) if len(u) == 3 else led), v, (theirs, led)
 
 
+def softened(x: Tensor) -> Tensor:
+    """Blur ``(C, H, W)`` by a deviation of one pixel."""
+    for axis in (1, 2):
+        n = x.shape[axis]
+        at = [torch.arange(k - 2, n + k - 2, device=x.device) for k in range(len(BINOMIAL))]
+        taken = [x.index_select(axis, k.clamp(0, n - 1)) for k in at]
+        x = torch.stack([w * part for w, part in zip(BINOMIAL, taken, strict=True)]).sum(0)
+    return x
+
+
 def optimised(
     start: Tensor,
     levels: list[Scale],
@@ -116,18 +140,18 @@ def optimised(
     uniformity: float,
     rng: torch.Generator | None,
     progress: Callable[[int, int], None] | None = None,
-) -> tuple[Tensor, Field]:
-    """Return x and z at the finest scale.
+) -> Field:
+    """Return z at the finest scale.
 
     Args:
-        start: ``(C, H, W)``, of any size.
+        start: what x begins with ``(C, H, W)``, of any size.
         levels: coarsest first.
-        counts: rounds at each.
+        counts: rounds at each that vote.
         uniformity: see ``patch_stylize``.
         rng: of the search.
         progress: see there.
     """
-    rng, done = random.generator(random.draw_seed(rng)), 0
+    rng, done, sharp = random.generator(random.draw_seed(rng)), 0, SHARP * len(levels[1:]) + LAST
     x, field = _resized(start, levels[0].size), None
     for k, scale in enumerate(levels):
         assert scale.guides is not None
@@ -138,18 +162,45 @@ def optimised(
         else:
             field = _at(doubled(field, levels[k - 1], scale), scale.patch)
             x = vote(field, scale.atlas.image)
-        for _ in range(counts[k]):
+        for n in range(counts[k] + (SHARP if scale is not levels[-1] else LAST)):
             query = torch.cat([x, scale.guides.wish])
             field = uniform(matcher, query, field, uniformity, rng)
-            floor = FLOOR * len(query) * scale.patch**2
-            x = vote(
-                field, scale.atlas.image, weight=power(field.distance + floor, EXPONENT / 2 - 1)
-            )
+            x = _voted(field, scale) if n < counts[k] else _copied(field, scale)
             done += 1
             if progress is not None:
-                progress(done, sum(counts))
+                progress(done, sum(counts) + sharp)
     assert field is not None
-    return x, field
+    return field
+
+
+def joined(field: Field, scale: Scale) -> Tensor:
+    """Return x, copied and joined by gradients."""
+    source, origin = scale.atlas.image, _origin(field, scale)
+    every = torch.ones(scale.size, dtype=torch.bool, device=source.device)
+    empty = source.new_zeros(len(source), *scale.size)
+    return recompose(empty, every, source, scale.atlas.free, origin, screen=SCREEN)
+
+
+def _voted(field: Field, scale: Scale) -> Tensor:
+    """Return x, the mean of the matches."""
+    assert scale.guides is not None
+    source = scale.atlas.image
+    floor = FLOOR * (len(source) + len(scale.guides.atlas)) * scale.patch**2
+    return vote(field, source, weight=power(field.distance + floor, EXPONENT / 2 - 1))
+
+
+def _copied(field: Field, scale: Scale) -> Tensor:
+    """Return x, every pixel from one match."""
+    rows, cols = _origin(field, scale)
+    return scale.atlas.image[:, rows, cols]
+
+
+def _origin(field: Field, scale: Scale) -> Tensor:
+    """Return where every pixel is copied from ``(2, H, W)``."""
+    source, (rows, cols) = scale.atlas.image, field.place.long().unbind(-1)
+    mean, square = (F.avg_pool2d(x[None], scale.patch, 1)[0] for x in (source, source.square()))
+    variance = (square - mean.square()).mean(0).clamp(min=0)
+    return vote_best(field, cost=field.distance / (variance[rows, cols] + PLAIN)).long()
 
 
 def _at(place: Tensor, patch: int) -> Field:

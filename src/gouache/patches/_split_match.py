@@ -2,8 +2,8 @@
 
 Notation: a *cell* i is a square of t_i pixels of the content; its *piece* has t_i / 4 more on every
 side, so that pieces overlap, and is moved inside where it would reach beyond the border. l is the
-content's luminance, matched to the style's, m; y_i the place in the style that the piece of cell i
-is copied from.
+content's luminance, matched to the style's, m, both blurred by a pixel; y_i the place in the style
+that the piece of cell i is copied from.
 """
 
 from __future__ import annotations
@@ -18,11 +18,14 @@ from gouache import check, image
 from gouache.check import InputError
 from gouache.registry import method
 
-from ._cells import Cells, believed, blended, disagreement, matched, neighbours
+from ._cells import Cells, believed, disagreement, matched, neighbours, origins, repeats
 from ._luminance import as_alike, with_luminance
-from ._patch_stylize import begun
+from ._patch_stylize import begun, softened
+from ._recompose import recompose
 
-PLAIN = 0.075  # at lead 1: what a cell may deviate from flat and from the style, and not be split
+PLAIN = 0.05  # at lead 1: what a cell may deviate from flat and from the style, and not be split
+AGAIN = 0.01  # what a pixel costs that is shown twice side by side
+SCREEN, ANY = 0.01, 1.0  # see `_recompose.py`: steps fade over some 10 pixels
 ENTRIES = 1 << 25  # distances that are held at once
 
 
@@ -42,13 +45,16 @@ def split_match(
 ) -> Tensor:
     """Show a content in square pieces of a style, as large as the content allows.
 
-    A cell is split into four while ``std(l_i) + min_y rms(l_i - m(y)) > 0.075 / lead``. Each keeps
+    A cell is split into four while ``std(l_i) + min_y rms(l_i - m(y)) > 0.05 / lead``. Each keeps
     the K places nearest to it of which no two are in the same square of t_i / 2 pixels, and among
     those y is chosen by min-sum belief propagation:
 
     ``min_y sum_i |l_i - m(y_i)|^2 + sum_ij |v(y_i) - v(y_j)|^2`` where pieces i and j overlap
 
-    Pieces fade into each other linearly.
+    Neighbours that show the same place side by side cost more, which the paper does not ask for.
+    Every cell is copied from its piece, and the copies are joined by their gradients: so edges stay
+    sharp, and steps between plain cells, as of a sky, fade. The paper's pieces fade into each other
+    linearly, which halves detail where they overlap and leaves squares.
 
     Args:
         content: ``(C, H, W)`` in [0, 1]; if either is colour, grey counts as three equal channels.
@@ -71,7 +77,8 @@ def split_match(
 
     Reference:
         O. Frigo, N. Sabater, J. Delon, P. Hellier, "Split and match: example-based adaptive patch
-        sampling for unsupervised style transfer", 2016.
+        sampling for unsupervised style transfer", 2016; P. Perez, M. Gangnet, A. Blake, "Poisson
+        image editing", 2003 (gradients).
 
     Example:
         >>> import torch
@@ -91,17 +98,27 @@ def split_match(
     _, shown, (theirs, led) = begun(u, v, keep_colors)
     largest = min(largest, _fitting(theirs), _fitting(led))
     smallest = min(smallest, largest)
-    shown, theirs, led = (_extended(x, 3 * smallest // 2) for x in (shown, theirs, led))
+    softer = (shown, softened(theirs), softened(led))
+    shown, theirs, led = (_extended(x, 3 * smallest // 2) for x in softer)
     tell = progress or (lambda done, total: None)
     plain = PLAIN / lead if lead else torch.inf
     cells = split(led[0], theirs[0], (largest, smallest), candidates, plain)
     tell(1, 3)
     pairs = neighbours(cells.at, cells.side * 2 // 3, smallest)
-    chosen = believed(cells.cost, pairs, disagreement(cells, pairs, shown), rounds)
+    between = disagreement(cells, pairs, shown) + AGAIN * repeats(cells, pairs)
+    chosen = believed(cells.cost, pairs, between, rounds)
     tell(2, 3)
-    made = blended(cells, chosen, shown)[:, : u.shape[1], : u.shape[2]]
+    made = _joined(shown, origins(cells, chosen))[:, : u.shape[1], : u.shape[2]]
     tell(3, 3)
     return with_luminance(u, made, image.as_channels(u, 1)) if keep_colors else made
+
+
+def _joined(source: Tensor, origin: Tensor) -> Tensor:
+    """Return the copies of pixels ``(2, H, W)``, joined by their gradients."""
+    every, seen = (torch.ones_like(x, dtype=torch.bool) for x in (origin[0], source[0]))
+    empty = source.new_zeros(len(source), *origin.shape[1:])
+    made = recompose(empty, every, source, seen, origin, screen=SCREEN, beyond=ANY)
+    return made.clamp(0, 1)
 
 
 def split(led: Tensor, m: Tensor, sides: tuple[int, int], k: int, plain: float) -> Cells:

@@ -25,6 +25,7 @@ from ._texture import Texture, wanted
 from ._wei_levoy_levels import Level, children, doubled, stack_of
 
 LEVELS, ROWS = 4, 16  # most levels of themselves; rows between two reports
+KAPPA = 3.0  # how much worse than others a place may be that goes on with a copy, relatively
 
 
 @method("texture")
@@ -51,8 +52,10 @@ def wei_levoy(
     the coarser level u', x', less detail in which weighs more than in the paper, or contrast fades
     from level to level. A tileable texture's pixels near its ends are then copied anew, by their
     whole windows. Below the coarsest level only such places are tried as go on with a neighbour's
-    or the parent's copy, or with one of the ``coherence`` places most like the neighbour's. Where
-    all are tried, the time grows as the product of the texture's pixels and the exemplar's.
+    or the parent's copy, or with one of the ``coherence`` places most like the neighbour's; what
+    goes on with a neighbour's copy itself is taken unless another has less than a quarter of its d.
+    Without that the plainest places win, whose distances are small everywhere, and detail fades.
+    Where all are tried, the time grows as the product of the texture's pixels and the exemplar's.
 
     Args:
         exemplar: one ``(C, h, w)`` in [0, 1], or several.
@@ -75,7 +78,8 @@ def wei_levoy(
         L.-Y. Wei, M. Levoy, "Fast texture synthesis using tree-structured vector quantization",
         2000; M. Ashikhmin, "Synthesizing natural textures", 2001, and X. Tong, J. Zhang, L. Liu,
         X. Wang, B. Guo, H.-Y. Shum, "Synthesis of bidirectional texture functions on arbitrary
-        surfaces", 2002 (coherence).
+        surfaces", 2002 (coherence); A. Hertzmann, C. Jacobs, N. Oliver, B. Curless, D. Salesin,
+        "Image analogies", 2001 (copies that hang together).
 
     Example:
         >>> import torch
@@ -215,7 +219,7 @@ class _Pass:
             far.astype(np.int32),
             np.ones(len(far), np.float32),
             share,
-            np.float32(0),
+            np.float32(0 if self.hint is None else KAPPA),
             unseen(len(level.atlas.image), share),
             True,
             self.seed,
