@@ -31,9 +31,10 @@ from ._vote import vote_best
 
 WINDOW, TEXTURE = 8, 20.0  # of pixels to either side, and what a unit of texture counts
 FADE, FAINT, QUANTILE = 1.3, 1e-20, 0.75
-SMOOTH, SHARP, LAST, SWEEPS, STILL = 4, 2, 2, 2, 1e-3  # rounds, and what ends them
+SMOOTH, SHARP, LAST, SWEEPS, STILL = 4, 2, 3, 1, 1e-3  # rounds, and what ends them
 ROWS = 512
 SAMPLE, LEAST = 100_000, 1e-12  # distances for the quartile; weight of a match
+PLAIN = 1e-3  # variance below which all patches are equally plain
 
 
 @method("inpaint")
@@ -51,13 +52,15 @@ def inpaint(
     At every scale, in turn: each patch that meets D takes its nearest free patch q, and a pixel
     of D becomes the mean of what the patches that hold it have there,
 
-    ``x(r) = sum_p w(p) u(q(p) + r - p) / sum_p w(p)``,  ``w(p) = c(p) exp(-d(p) / 2 s^2)``
+    ``x(r) = sum_p w(p) u(q(p) + r - p) / sum_p w(p)``
+    ``w(p) = c(p) (v(p) + e)^(1/2) exp(-d(p) / 2 s^2)``
 
-    with d the distance, s^2 its upper quartile and c(p) the mean of ``1.3^-depth`` over the patch,
-    depth being how far in D a pixel lies. A mean
-    blurs, and what is blurred matches what is smooth: so texture counts too, and in the last
-    rounds of a scale every pixel is copied from its best patch alone. In the end the copies are
-    put together by their gradients, so that neither they nor the border of D show.
+    with d the distance, s^2 its upper quartile, v the variance of q(p), e = .001, and c(p) the mean
+    of ``1.3^-depth`` over the patch, depth being how far in D a pixel lies. A mean blurs, and what
+    is blurred matches what is smooth: so texture counts too, plain patches, which are near to
+    everything, count less, and in the last rounds of a scale every pixel is copied from the patch
+    with the least ``d / c (v + e)`` alone. In the end the copies are put together by their
+    gradients, so that neither they nor the border of D show.
 
     Args:
         image: ``(C, H, W)`` or ``(B, C, H, W)``, pixel range 1; what it holds where the mask
@@ -207,10 +210,16 @@ class _Work:
         some = d[found][:: int(found.sum()) // SAMPLE + 1]
         scale = 2 * torch.quantile(some, QUANTILE).clamp(min=1e-8)
         weight = np.exp(-(d / scale).cpu().numpy())  # torch's depends on the number of threads
-        return torch.where(found, torch.from_numpy(weight).to(d).clamp(min=LEAST), 0) * self.trust
+        weight = torch.from_numpy(weight).to(d).clamp(min=LEAST)
+        return torch.where(found, weight, 0) * self.trust * self._busy(field).sqrt()
 
     def _origin(self, field: Field) -> Tensor:
-        return vote_best(field, cost=field.distance / self.trust).long()
+        cost = field.distance / (self.trust * self._busy(field))
+        return vote_best(field, cost=cost).long()
+
+    def _busy(self, field: Field) -> Tensor:
+        """Return ``v + e`` of the matches."""
+        return self.matcher.variance(field, len(self.image) - 2) + PLAIN
 
     def _set(self, x: Tensor) -> Tensor:
         return torch.where(self.known, self.image, x)

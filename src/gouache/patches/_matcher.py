@@ -25,7 +25,13 @@ from ._patchmatch import (
     task_of,
     unpacked,
 )
-from ._vote import vote_by_kernels, vote_by_tensors, weights_of
+from ._vote import (
+    matched_variance,
+    variance_by_kernels,
+    vote_by_kernels,
+    vote_by_tensors,
+    weights_of,
+)
 
 
 class Matcher:
@@ -119,6 +125,16 @@ class Matcher:
         if source.is_cuda:
             return vote_by_tensors(field, source, given)
         return vote_by_kernels(field, self.flat, tuple(source.shape), given)
+
+    def variance(self, field: Field, channels: int) -> Tensor:
+        """Return the variance of matched patches of the source, mean over its first channels.
+
+        It is ``(k, h, w)``, and 0 where there is no match.
+        """
+        source = self.asked.source
+        if source.is_cuda:
+            return matched_variance(field, source[:channels])
+        return variance_by_kernels(field, self.flat, tuple(source.shape), channels)
 
     def _asked(self, query: Tensor, query_mask: Tensor | None, k: int) -> Problem:
         """Return what is matched in one call."""

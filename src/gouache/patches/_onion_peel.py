@@ -19,7 +19,7 @@ from ._match import Field, whole
 from ._vote import vote
 
 QUARTILE, LEAST, SURE = 0.75, 1e-12, 4
-MOST = 2**24  # pairs of a query and a source that are looked at in a layer
+MOST = 2**22  # pairs of a query and a source that are looked at in a layer
 
 
 def onion_peel(u: Tensor, known: Tensor, free: Tensor, patch: int) -> Tensor:

@@ -25,7 +25,7 @@ from ._texture import wanted
 from ._texture_optimization import EXPONENT, power
 from ._texture_scales import BINOMIAL, Scale, doubled, scales
 from ._uniform import uniform
-from ._vote import vote, vote_best
+from ._vote import matched_variance, vote, vote_best
 
 FLOOR = 1e-5  # e a value of a patch: differences below are not told apart
 MORE = 2  # rounds that every coarser scale has more
@@ -197,10 +197,8 @@ def _copied(field: Field, scale: Scale) -> Tensor:
 
 def _origin(field: Field, scale: Scale) -> Tensor:
     """Return where every pixel is copied from ``(2, H, W)``."""
-    source, (rows, cols) = scale.atlas.image, field.place.long().unbind(-1)
-    mean, square = (F.avg_pool2d(x[None], scale.patch, 1)[0] for x in (source, source.square()))
-    variance = (square - mean.square()).mean(0).clamp(min=0)
-    return vote_best(field, cost=field.distance / (variance[rows, cols] + PLAIN)).long()
+    variance = matched_variance(field, scale.atlas.image)
+    return vote_best(field, cost=field.distance / (variance + PLAIN)).long()
 
 
 def _at(place: Tensor, patch: int) -> Field:

@@ -123,6 +123,29 @@ def vote_by_kernels(
     return found.permute(2, 0, 1).contiguous()
 
 
+def matched_variance(field: Field, source: Tensor) -> Tensor:
+    """Return the variance of every matched patch of ``source (C, H', W')``, mean over channels.
+
+    It is ``(k, h, w)``, and 0 where there is no match.
+    """
+    flat = source.permute(1, 2, 0).contiguous().view(-1).cpu().numpy()
+    return variance_by_kernels(field, flat, tuple(source.shape), len(source))
+
+
+def variance_by_kernels(
+    field: Field, source: NDArray[np.float32], shape: tuple[int, ...], counted: int
+) -> Tensor:
+    """Do what `matched_variance` does over some channels, with the source flat."""
+    from . import _vote_kernels as kernels
+    from ._jit import spread
+
+    found = np.empty(field.distance.shape, np.float32)
+    given = (field.place.cpu().contiguous().numpy(), source, shape[2], shape[0], counted)
+    rows = spread(lambda row: kernels.variances(row, *given, field.patch, found), found.shape[1])
+    deque(rows, 0)
+    return torch.from_numpy(found).to(field.place.device)
+
+
 def _by_bands(kernel: Callable[..., None], *given: Any) -> None:
     """Run a kernel on all bands of rows of the last array."""
     from ._jit import spread

@@ -7,6 +7,8 @@ in order: sums do not depend on the number of threads.
 
 from __future__ import annotations
 
+import numpy as np
+
 from ._jit import kernel
 
 BAND = 32  # rows
@@ -69,3 +71,41 @@ def best(band, place, cost, p, found, least):
                             least[r, s] = price
                             found[r, s, 0] = v + r - y
                             found[r, s, 1] = u + s - x
+
+
+@kernel(allocates=False)
+def variances(row, place, source, wide, channels, counted, p, out):
+    """Set a row of ``out (k, h, w)`` to the variance of the patches that are pointed to.
+
+    Args:
+        row: of places.
+        place: as in ``total``.
+        source: as in ``total``.
+        wide: as in ``total``.
+        channels: C.
+        counted: how many of them are, from the first.
+        p: as in ``total``.
+        out: the mean over these channels; 0 where there is no patch.
+    """
+    for n in range(len(place)):
+        for x in range(place.shape[2]):
+            v, u = place[n, row, x, 0], place[n, row, x, 1]
+            found = np.float32(0)
+            for c in range(counted if v >= 0 else 0):
+                found += variance(source, (v * wide + u) * channels + c, wide, channels, p)
+            out[n, row, x] = found / counted
+
+
+@kernel(inline=True, allocates=False)
+def variance(source, first, wide, channels, p):
+    """Return the variance of a channel of a patch, whose first value is at ``first``."""
+    mean, found = np.float32(0), np.float32(0)
+    for r in range(p):
+        for s in range(p):
+            mean += source[first + (r * wide + s) * channels]
+    mean /= p * p
+    for r in range(p):
+        for s in range(p):
+            e = source[first + (r * wide + s) * channels] - mean
+            found += e * e
+    return found / (p * p)
