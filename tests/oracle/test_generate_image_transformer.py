@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from gouache import random, train
+from gouache.check import InputError
 from gouache.contracts import SampleOptions
-from gouache.generate import ImageTransformer, ImageTransformerConfig
+from gouache.generate import ImageTransformer, ImageTransformerConfig, _image_transformer
 from gouache.generate._image_transformer import drawn
 from gouache.generate._levels import as_pixels
 from gouache.random import generator
@@ -54,7 +56,6 @@ def test_logits_depend_on_every_earlier_value_and_on_no_later_one():
     tokens = torch.randint(5, (1, length), generator=generator(2))
     taken: list[Tensor] = []
     hook = core.token.register_forward_hook(lambda *given: taken.append(given[2]))
-    embedded = core.token.weight.data
     for place in range(length):
         taken.clear()
         core.token.weight.requires_grad_(True)
@@ -64,7 +65,6 @@ def test_logits_depend_on_every_earlier_value_and_on_no_later_one():
         seen = slopes[0].abs().sum(1) > 0  # token n stands at n
         assert seen.tolist() == [n < place for n in range(length - 1)]
     hook.remove()
-    assert torch.equal(embedded, core.token.weight.data)
 
 
 @pytest.mark.parametrize("guidance", [1.0, 2.0])
@@ -89,8 +89,11 @@ def test_draws_follow_the_distribution():
     uniform = torch.rand(40_000, generator=generator(3), dtype=torch.float64)
     share = drawn(logits, uniform).bincount(minlength=4) / 40_000
     assert torch.allclose(share, logits[0].softmax(0), atol=4 * 0.5 / 200)
-    edge = torch.tensor([1.0, 1.0]).double()
-    assert drawn(torch.tensor([[0.0, 0.0], [0.0, -200.0]]), edge - 1e-16).max() < 2
+    thirds = torch.zeros(4, 3)
+    edges = torch.tensor([1e-9, 0.3333, 0.3334, 1 - 1e-12], dtype=torch.float64)
+    assert drawn(thirds, edges).tolist() == [0, 0, 1, 2]
+    never = torch.tensor([[0.0, -500.0, -500.0]])
+    assert drawn(never, edges[-1:]).tolist() == [0]
 
 
 def test_the_start_knows_how_often_levels_occur():
@@ -101,3 +104,47 @@ def test_the_start_knows_how_often_levels_occur():
     fresh.prepare({"image": image})
     mass = fresh.eval().log_prob(image)[0] - 16 * math.log(4)
     assert float(mass) == pytest.approx(16 * math.log(97 / 100), abs=1e-4)
+
+
+def test_dropout_has_no_part_in_likelihood_and_samples():
+    small = model().train()
+    x = small.sample(3, rng=generator(0))
+    assert torch.equal(small.log_prob(x), small.log_prob(x))
+    assert torch.equal(small.log_prob(x), model().log_prob(x))
+    assert torch.equal(x, model().sample(3, rng=generator(0)))
+    assert small.training
+
+
+def test_likelihood_in_chunks_is_that_of_one(monkeypatch: pytest.MonkeyPatch):
+    small = model()
+    x = small.sample(7, rng=generator(0))
+    labels = {"label": torch.arange(7) % 2}
+    whole = small.log_prob(x, labels)
+    monkeypatch.setattr(_image_transformer, "CHUNK", 3)
+    assert torch.allclose(small.log_prob(x, labels), whole, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("change", "saying"),
+    [
+        ({"size": (9, 9)}, "draws images of"),
+        ({"temperature": 0.0}, "temperature"),
+        ({"temperature": -1.0}, "temperature"),
+        ({"guidance": 2.0}, "needs labels"),
+    ],
+)
+def test_options_that_it_cannot_follow_are_errors(change: dict[str, Any], saying: str):
+    with pytest.raises(InputError, match=saying):
+        model().sample(1, rng=generator(0), options=SampleOptions(**change))
+
+
+@pytest.mark.parametrize("label", [[0, 1], torch.tensor([0, 2]), torch.tensor([-2, 0])])
+def test_labels_are_tensors_of_classes(label: Any):
+    with pytest.raises(InputError, match="label"):
+        model().sample(2, rng=generator(0), condition={"label": label})
+
+
+def test_training_labels_below_none_are_errors():
+    image = torch.rand(2, 3, 2, 3, generator=generator(0))
+    with pytest.raises(InputError, match="label"):
+        model().prepare({"image": image, "label": torch.tensor([0, -5])})

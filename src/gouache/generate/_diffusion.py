@@ -32,7 +32,7 @@ from gouache.contracts import (
 from gouache.nets import UNet
 from gouache.registry import method
 
-from ._labels import checked_label, hidden_label
+from ._labels import checked_label, hidden_label, in_classes
 
 SIGMA_DATA = 0.5
 LEVEL, NOISE, DROP = 0, 1, 2
@@ -162,8 +162,8 @@ class Diffusion(Trainable, GenerativeModel, HasLogProb, HasDenoiser, HasTrajecto
         shape = tuple(batch["image"].shape[1:])
         if shape != self.config.shape:
             raise check.InputError(f"the model is for images {self.config.shape}, got {shape}")
-        if self.config.classes and "label" in batch and len(batch["label"]):
-            check.count(int(batch["label"].max()), "label", -1, self.config.classes - 1)
+        if self.config.classes and "label" in batch:
+            in_classes(batch["label"], self.config.classes)
         self.mean.copy_(batch["image"].mean())
         self.std.copy_(batch["image"].std().clamp(min=1e-3))
 

@@ -6,11 +6,13 @@ by side, each one of L levels.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gouache import check, random
@@ -27,10 +29,11 @@ from gouache.contracts import (
 from gouache.nets import TokenTransformer
 from gouache.registry import method
 
-from ._labels import checked_label, hidden_label, on, rows
+from ._labels import checked_label, hidden_label, in_classes, on, rows
 from ._levels import as_levels, as_pixels, checked_shape, log_density
 
 DRAW, DROP = 0, 1
+CHUNK = 256
 
 
 @dataclass(frozen=True)
@@ -123,8 +126,8 @@ class ImageTransformer(Trainable, GenerativeModel, HasLogProb, Pretrained):
         """
         config = self.config
         checked_shape(batch["image"], config.shape)
-        if config.classes and "label" in batch and len(batch["label"]):
-            check.count(int(batch["label"].max()), "label", -1, config.classes - 1)
+        if config.classes and "label" in batch:
+            in_classes(batch["label"], config.classes)
         counts = (
             as_levels(batch["image"], config.levels).flatten().bincount(minlength=config.levels)
         )
@@ -152,10 +155,14 @@ class ImageTransformer(Trainable, GenerativeModel, HasLogProb, Pretrained):
         """
         label = checked_label(condition, len(images), self.classes)
         levels = as_levels(checked_shape(images, self.config.shape), self.config.levels)
-        tokens = self._tokens(levels).to(self.core.logits.weight.device)
-        label = None if label is None else label.to(tokens.device)
-        masses = self._log_masses(tokens, label).double().sum(1).float()
-        return log_density(masses, self.config.shape, self.config.levels).cpu()
+        device = self.core.logits.weight.device
+        with evaluating(self.core):
+            parts = [
+                self._log_masses(self._tokens(levels[i]).to(device), on(rows(label, i), device))
+                for i in torch.arange(len(images)).split(CHUNK)
+            ]
+        masses = torch.cat(parts).double().sum(1).float()
+        return log_density(masses.cpu(), self.config.shape, self.config.levels)
 
     @torch.no_grad()
     def sample(
@@ -172,11 +179,18 @@ class ImageTransformer(Trainable, GenerativeModel, HasLogProb, Pretrained):
         value by value.
 
         Raises:
-            InputError: labels that do not fit, guidance without labels, a size of its own.
+            InputError: labels that do not fit, guidance without labels, a size that is not
+                the model's, a temperature below .001.
         """
         options = options or SampleOptions()
         keys = random.keys(rng, check.count(n, "n"))
         label = checked_label(condition, n, self.classes, options)
+        if options.size not in (None, self.config.shape[1:]):
+            raise check.InputError(
+                f"the model draws images of {self.config.shape[1:]}, as it knows places by heart; "
+                f"got size {options.size}"
+            )
+        check.between(options.temperature, "temperature", 1e-3)
         chunks = torch.arange(n).split(check.count(options.chunk, "chunk"))
         parts = [self._drawn(keys[i], rows(label, i), options) for i in chunks]
         return as_pixels(torch.cat(parts), self.config.levels)
@@ -186,12 +200,8 @@ class ImageTransformer(Trainable, GenerativeModel, HasLogProb, Pretrained):
         channels, height, width = self.config.shape
         length, device = channels * height * width, self.core.logits.weight.device
         uniform = random.keyed_uniform(keys, (length,), DRAW).to(device)
-        training = self.core.training
-        self.core.eval()
-        try:
+        with evaluating(self.core):
             tokens = self._walk(uniform, on(label, device), options)
-        finally:
-            self.core.train(training)
         return tokens.view(-1, height, width, channels).permute(0, 3, 1, 2).cpu()
 
     def _walk(self, uniform: Tensor, label: Tensor | None, options: SampleOptions) -> Tensor:
@@ -216,6 +226,17 @@ class ImageTransformer(Trainable, GenerativeModel, HasLogProb, Pretrained):
         """Return ``log p(x_n | before)`` ``(B, D)``, in nats."""
         logits = self.core(tokens, label).float()
         return -F.cross_entropy(logits.transpose(1, 2), tokens, reduction="none")
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Leave dropout out for a while."""
+    training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(training)
 
 
 def drawn(logits: Tensor, uniform: Tensor) -> Tensor:

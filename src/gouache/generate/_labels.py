@@ -29,11 +29,22 @@ def checked_label(
             f"a model of {classes} classes takes no such condition: {sorted(condition)}; "
             "pass label, or none"
         )
+    if not isinstance(label, Tensor):
+        raise check.InputError(f"label must be a tensor ({n},), got {type(label).__name__}")
     if label.shape != (n,) or label.is_floating_point():
         raise check.InputError(
             f"label must be whole numbers ({n},), got {label.dtype} {tuple(label.shape)}"
         )
-    for end in (int(label.min()), int(label.max())) if n else ():
+    return in_classes(label, classes)
+
+
+def in_classes(label: Tensor, classes: int) -> Tensor:
+    """Return labels, checked to name a class each, or none (-1).
+
+    Raises:
+        InputError: one that does not.
+    """
+    for end in (int(label.min()), int(label.max())) if len(label) else ():
         check.count(end, "label", -1, classes - 1)
     return label
 

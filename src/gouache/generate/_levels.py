@@ -17,7 +17,7 @@ from gouache.check import InputError
 
 def as_levels(images: Tensor, levels: int) -> Tensor:
     """Return the levels, int64, in whose cells the pixels of images in [0, 1] lie."""
-    return (images * levels).long().clamp(max=levels - 1)
+    return (images * levels).long().clamp(0, levels - 1)
 
 
 def as_pixels(values: Tensor, levels: int) -> Tensor:

@@ -12,6 +12,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from gouache.check import InputError
+
 from ._attention import attend
 
 
@@ -43,6 +45,8 @@ class CausalBlock(nn.Module):
 
     def __init__(self, width: int, heads: int, dropout: float = 0.0) -> None:
         super().__init__()
+        if width % heads:
+            raise InputError(f"width must be a multiple of heads, got {width} and {heads}")
         self.heads = heads
         self.norm = nn.LayerNorm(width)
         self.qkv = nn.Linear(width, 3 * width)
@@ -146,7 +150,7 @@ class TokenTransformer(nn.Module):
         """
         n = len(cache.pairs[0][0])
         before = self._first(n, label) if token is None else self.token(token)[:, None]
-        x = before + self._places()[cache.length]
+        x = before + self._place(cache.length)
         for block, pair in zip(self._blocks(), cache.pairs, strict=True):
             x = block.step(x, pair, cache.length)
         cache.length += 1
@@ -157,6 +161,12 @@ class TokenTransformer(nn.Module):
         weight = self.label.weight
         slot = torch.full((n,), -1) if label is None else label
         return self.label(slot.to(weight.device) + 1)[:, None]
+
+    def _place(self, n: int) -> Tensor:
+        """Return the embedding of one place ``(W,)``."""
+        at = torch.unravel_index(torch.tensor(n), self.axes)
+        parts = zip(cast(list[nn.Embedding], list(self.place)), at, strict=True)
+        return torch.stack([embedding.weight[int(i)] for embedding, i in parts]).sum(0)
 
     def _places(self) -> Tensor:
         """Return the embedding of every place ``(N, W)``."""

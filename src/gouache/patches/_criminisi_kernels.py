@@ -112,6 +112,31 @@ def nearest(band, u, known, allowed, y, x, p, channels, cost, place):
                     cost[band], place[band] = d, v * wide + w
 
 
+@kernel(allocates=False)
+def nearest_of(number, u, known, queries, sources, p, channels, place, cost):
+    """Find, among some patches, the one that differs least from a query where that is known.
+
+    Args:
+        number: of the query.
+        u: the image, flat.
+        known: ``(H, W)``.
+        queries: row and column of each ``(n, 2)``.
+        sources: row and column of each patch that may be copied ``(m, 2)``.
+        p: side of a patch.
+        channels: C.
+        place: row and column of the nearest ``(n, 2)``.
+        cost: its sum of squares ``(n,)``.
+    """
+    y, x = queries[number]
+    cost[number] = np.inf
+    for k in range(len(sources)):
+        v, w = sources[k]
+        d = apart(u, known, y, x, v, w, p, channels, cost[number])
+        if d < cost[number]:
+            cost[number] = d
+            place[number, 0], place[number, 1] = v, w
+
+
 @kernel(inline=True, allocates=False)
 def apart(u, known, y, x, v, w, p, channels, limit):
     """Return the sum of squares of two patches where the first is known, or more than a limit."""

@@ -8,7 +8,7 @@ downwards.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from ._guided import box_sums
 from ._hole import Hole, filled
 from ._match import Field, whole
 from ._matcher import Matcher
-from ._onion_peel import onion_peel
+from ._onion_peel import depth, onion_peel
 from ._recompose import recompose
 from ._scales import halved, smooth_fill, upsampled
 from ._vote import vote_best
@@ -130,7 +130,7 @@ def _levels(hole: Hole) -> list[Level]:
     known = ~hole.inside
     whole_image = torch.cat([hole.image, TEXTURE * texture(hole.image, known)])
     levels = [Level(torch.where(known, whole_image, 0), known, hole.free)]
-    while _thickness(levels[-1].known) > max(1, hole.patch // 2):  # what is thinner may vanish
+    while depth(levels[-1].known) > max(1, hole.patch // 2):  # what is thinner may vanish
         u, k = halved(*levels[-1][:2])
         free = k & (
             max_pool2d((~levels[-1].free)[None, None].float(), 2, ceil_mode=True)[0, 0] == 0
@@ -254,14 +254,6 @@ def _around(inside: Tensor, axis: int, patch: int) -> slice:
     hit = torch.nonzero(inside.any(axis))[:, 0]
     n = inside.shape[1 - axis]
     return slice(max(0, int(hit[0]) - patch), min(n, int(hit[-1]) + 1 + patch))
-
-
-def _thickness(known: Tensor) -> int:
-    """Return how deep in D its deepest pixel lies, in steps to any of eight neighbours."""
-    if not known.any():
-        return 0
-    depth: Any = ndimage.distance_transform_cdt(~known.cpu().numpy(), "chessboard")
-    return int(depth.max())
 
 
 def _depth(known: Tensor) -> NDArray[np.float32]:

@@ -8,10 +8,12 @@ of it.
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, max_pool2d
 
@@ -19,7 +21,7 @@ from ._match import Field, whole
 from ._vote import vote
 
 QUARTILE, LEAST, SURE = 0.75, 1e-12, 4
-MOST = 2**22  # pairs of a query and a source that are looked at in a layer
+MOST = 2**24  # pairs of a query and a source that are looked at
 
 
 def onion_peel(u: Tensor, known: Tensor, free: Tensor, patch: int) -> Tensor:
@@ -40,10 +42,10 @@ def onion_peel(u: Tensor, known: Tensor, free: Tensor, patch: int) -> Tensor:
         2017 (initialisation).
     """
     source = torch.where(known, u, 0)
-    x, sources = source.clone(), whole(free, patch).nonzero()
+    x, sources, most = source.clone(), whole(free, patch).nonzero(), MOST // max(1, depth(known))
     while not known.all():
         layer = _around(known, 3) & ~known
-        field, share = _nearest(x, known, _around(layer, patch, 0), sources, patch)
+        field, share = _nearest(x, known, _around(layer, patch, 0), sources, patch, most)
         some = field.distance[field.place[..., 0] >= 0]
         scale = max(2 * float(np.quantile(some.numpy(), QUARTILE)), LEAST)
         weight = share**SURE * np.exp(-field.distance.numpy() / scale)
@@ -53,24 +55,32 @@ def onion_peel(u: Tensor, known: Tensor, free: Tensor, patch: int) -> Tensor:
     return x
 
 
+def depth(known: Tensor) -> int:
+    """Return how many layers what is not known has."""
+    if not known.any():
+        return 0
+    steps: Any = ndimage.distance_transform_cdt(~known.cpu().numpy(), "chessboard")
+    return int(steps.max())
+
+
 def _around(mask: Tensor, side: int, margin: int = 1) -> Tensor:
     """Return which windows of some side meet a mask, the mask being extended by a margin."""
     return max_pool2d(mask[None].float(), side, 1, margin)[0] > 0
 
 
 def _nearest(
-    x: Tensor, known: Tensor, asked: Tensor, sources: Tensor, patch: int
+    x: Tensor, known: Tensor, asked: Tensor, sources: Tensor, patch: int, most: int
 ) -> tuple[Field, NDArray[np.float32]]:
     """Return the nearest source of every patch that is asked for, and how much of it is known."""
-    from . import _onion_peel_kernels as kernels
+    from . import _criminisi_kernels as kernels
     from ._jit import spread
 
     queries = asked.nonzero()
-    some = sources[:: 1 + len(queries) * len(sources) // MOST].contiguous().numpy()
+    some = sources[:: 1 + len(queries) * len(sources) // most].contiguous().numpy()
     at, cost = np.empty((len(queries), 2), np.int32), np.empty(len(queries), np.float32)
     flat = x.permute(1, 2, 0).contiguous().view(-1).numpy()
     given = (flat, known.numpy(), queries.numpy(), some, patch, len(x), at, cost)
-    deque(spread(lambda number: kernels.nearest(number, *given), len(queries)), 0)
+    deque(spread(lambda number: kernels.nearest_of(number, *given), len(queries)), 0)
     place, distance = (
         torch.full((*asked.shape, 2), -1, dtype=torch.int32),
         torch.full(asked.shape, torch.inf),
