@@ -2,6 +2,7 @@
 
 import inspect
 
+import numpy as np
 import pytest
 import torch
 
@@ -142,6 +143,13 @@ def test_progress_is_told(method, brick):
         ({"exemplar": torch.ones(30, 30)}, "shape"),
         ({"exemplar": torch.ones(2, 30, 30)}, "1 or 3 channels"),
         ({"exemplar": []}, "no exemplar"),
+        ({"exemplar": 5}, "a torch tensor .* got int"),
+        ({"exemplar": None}, "a torch tensor .* got NoneType"),
+        ({"exemplar": np.ones((1, 30, 30))}, "a torch tensor .* got ndarray"),
+        ({"exemplar": (u for u in torch.ones(2, 1, 30, 30))}, "a torch tensor .* got generator"),
+        ({"exemplar": "brick.png"}, "a torch tensor .* got str"),
+        ({"exemplar": [np.ones((1, 30, 30))]}, "a torch tensor .* got ndarray"),
+        ({"exemplar": [torch.ones(1, 30, 30), None]}, "a torch tensor .* got NoneType"),
         ({"exemplar": [torch.ones(1, 30, 30), torch.ones(3, 30, 30)]}, "same channels"),
         ({"size": 0}, "height must be in"),
         ({"size": (3, 4, 5)}, "height, width"),
@@ -150,6 +158,8 @@ def test_progress_is_told(method, brick):
         ({"guides": (torch.ones(1, 30, 30).numpy(), torch.ones(1, 20, 20))}, "guide"),
         ({"guides": (torch.ones(1, 30, 30), torch.ones(1, 20, 20).numpy())}, "guide"),
         ({"guides": (torch.ones(1, 9, 9), torch.ones(1, 20, 20))}, "guide"),
+        ({"guides": (5, torch.ones(1, 20, 20))}, "guide"),
+        ({"guides": (torch.ones(1, 30, 30), torch.tensor(1.0))}, "guide"),
     ],
 )
 def test_bad_input_is_refused(method, change, message):

@@ -439,6 +439,7 @@ def test_places_alike_are_the_nearest_windows():
         (efros_leung, {"window": 41}, "window must be at most the sides .* smaller window"),
         (quilting, {"block": 10, "overlap": 6}, r"overlap must be in \[1, 5\]"),
         (quilting, {"tolerance": -1}, "tolerance"),
+        (wei_levoy, {"window": 41}, "window must be at most the sides .* smaller window"),
         (efros_leung, {"window": 4}, "odd"),
         (graphcut, {"placement": "matched"}, 'did you mean "matching"'),
         (graphcut, {"randomness": -0.1}, "randomness"),

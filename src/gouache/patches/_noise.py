@@ -39,7 +39,8 @@ def estimate_sigma(image: Tensor) -> Tensor:
     square and nearly five standard errors: the one with the least bound is taken.
 
     A fractal is nowhere smooth. An image that looks like one, a Gaussian field of power A f^-beta
-    at frequency f, has sigma^2 from the fit of sigma^2 + A f^-beta to its spectrum instead.
+    at frequency f, has sigma^2 from the fit of sigma^2 + A f^-beta to its spectrum instead, if that
+    tells it within a half; noise weaker than that is read by the blocks, and too high.
 
     Blocks with pixels at 0 or 1 are left out if the image never leaves [0, 1], and the spectrum is
     not looked at: there the noise may have been cut off. All channels are taken to carry the same

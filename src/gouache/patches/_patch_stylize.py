@@ -23,15 +23,13 @@ from ._matcher import Matcher
 from ._recompose import recompose
 from ._texture import wanted
 from ._texture_optimization import EXPONENT, power
-from ._texture_scales import BINOMIAL, Scale, doubled, scales
+from ._texture_scales import LEAST, Scale, blurred, doubled, floor, scales
 from ._uniform import uniform
 from ._vote import matched_variance, vote, vote_best
 
-FLOOR = 1e-5  # e a value of a patch: differences below are not told apart
 MORE = 2  # rounds that every coarser scale has more
 SHARP, LAST = 2, 4  # rounds that copy, at every coarser scale and at the finest
 PLAIN = 1e-4  # the variance of a patch without detail
-LEAST = 3  # sides of the coarsest style, in patches
 FIRST = 4  # sweeps of PatchMatch before the first round
 SCREEN = 0.3  # see `_recompose.py`: only joints are to fade, not light and shade
 
@@ -103,7 +101,7 @@ def patch_stylize(
     u, v = as_alike(("content", content), ("style", style))
     grey = image.as_channels(u, 1)
     start, shown, (theirs, led) = begun(u, v, keep_colors)
-    guides = (softened(theirs), softened(led))
+    guides = (blurred(theirs), blurred(led))
     asked = wanted(shown, (u.shape[1], u.shape[2]), False, guides)
     side = min(check.count(patch, "patch"), asked.atlas.side)
     levels = scales(asked, side, LEAST * side, 4 * lead * len(shown))
@@ -121,16 +119,6 @@ def begun(u: Tensor, v: Tensor, keep_colors: bool) -> tuple[Tensor, Tensor, tupl
         return grey, shown, (shown, grey)
     led = equalised(grey, theirs)
     return (linear_color_transfer(u, v) if len(u) == 3 else led), v, (theirs, led)
-
-
-def softened(x: Tensor) -> Tensor:
-    """Blur ``(C, H, W)`` by a deviation of one pixel."""
-    for axis in (1, 2):
-        n = x.shape[axis]
-        at = [torch.arange(k - 2, n + k - 2, device=x.device) for k in range(len(BINOMIAL))]
-        taken = [x.index_select(axis, k.clamp(0, n - 1)) for k in at]
-        x = torch.stack([w * part for w, part in zip(BINOMIAL, taken, strict=True)]).sum(0)
-    return x
 
 
 def optimised(
@@ -185,8 +173,8 @@ def _voted(field: Field, scale: Scale) -> Tensor:
     """Return x, the mean of the matches."""
     assert scale.guides is not None
     source = scale.atlas.image
-    floor = FLOOR * (len(source) + len(scale.guides.atlas)) * scale.patch**2
-    return vote(field, source, weight=power(field.distance + floor, EXPONENT / 2 - 1))
+    unseen = floor(source, scale.patch) + floor(scale.guides.atlas, scale.patch)
+    return vote(field, source, weight=power(field.distance + unseen, EXPONENT / 2 - 1))
 
 
 def _copied(field: Field, scale: Scale) -> Tensor:

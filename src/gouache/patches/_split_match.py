@@ -20,8 +20,9 @@ from gouache.registry import method
 
 from ._cells import Cells, believed, disagreement, matched, neighbours, origins, repeats
 from ._luminance import as_alike, with_luminance
-from ._patch_stylize import begun, softened
+from ._patch_stylize import begun
 from ._recompose import recompose
+from ._texture_scales import blurred
 
 PLAIN = 0.05  # at lead 1: what a cell may deviate from flat and from the style, and not be split
 AGAIN = 0.01  # what a pixel costs that is shown twice side by side
@@ -98,7 +99,7 @@ def split_match(
     _, shown, (theirs, led) = begun(u, v, keep_colors)
     largest = min(largest, _fitting(theirs), _fitting(led))
     smallest = min(smallest, largest)
-    softer = (shown, softened(theirs), softened(led))
+    softer = (shown, blurred(theirs), blurred(led))
     shown, theirs, led = (_extended(x, 3 * smallest // 2) for x in softer)
     tell = progress or (lambda done, total: None)
     plain = PLAIN / lead if lead else torch.inf

@@ -195,9 +195,14 @@ def several(
         checked: what checks one of a name, and returns it.
 
     Raises:
-        InputError: none, or no images, or such as differ.
+        InputError: no tensor nor a sequence, none, no images, or such as differ.
     """
-    each = [exemplar] if isinstance(exemplar, Tensor) else list(exemplar)
+    each = [exemplar] if isinstance(exemplar, Tensor) else exemplar
+    if not isinstance(each, Sequence):
+        raise InputError(
+            "exemplar must be a torch tensor (C, H, W), or a list of them, got "
+            f"{type(each).__name__}; gouache.image.as_tensor converts NumPy and PIL images"
+        )
     if not each:
         raise InputError("there is no exemplar; pass one image (C, H, W), or several")
     found = tuple(checked(u, "exemplar") for u in each)
@@ -215,7 +220,7 @@ def _guides(
     if not isinstance(guides, Sequence) or len(guides) != 2:
         raise InputError("guides must be two: those of the exemplars, and that of the texture")
     ours, theirs = guides
-    each = (ours,) if isinstance(ours, Tensor) else tuple(ours)
+    each = tuple(ours) if isinstance(ours, Sequence) else (ours,)
     if len(each) != len(exemplars):
         raise InputError(f"guides must be one for each exemplar, got {len(each)} of them")
     for guide, (height, width) in zip(
@@ -223,7 +228,7 @@ def _guides(
     ):
         if not isinstance(guide, Tensor):
             raise InputError(f"a guide must be a torch tensor, got {type(guide).__name__}")
-        shape = (len(theirs), height, width)
+        shape = (*theirs.shape[:1], height, width)
         if tuple(guide.shape) != shape:
             raise InputError(
                 f"a guide must be {shape}, as large as what it guides, got {tuple(guide.shape)}"

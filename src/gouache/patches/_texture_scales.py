@@ -134,6 +134,22 @@ def _scale(asked: Wanted, patch: int, weight: float) -> Scale:
     return Scale(asked.exemplars, asked.atlas, (height, width), patch, asked.tileable, guides)
 
 
+def blurred(image: Tensor, step: int = 1) -> Tensor:
+    """Blur ``(C, H, W)`` by the binomial of five, whose deviation is one pixel.
+
+    Args:
+        image: continued by its border.
+        step: between the rows and the columns that are kept.
+    """
+    for axis in (1, 2):
+        n = image.shape[axis]
+        starts = range(-2, 3)
+        at = [torch.arange(k, n + k, step, device=image.device).clamp(0, n - 1) for k in starts]
+        taken = [w * image.index_select(axis, k) for w, k in zip(BINOMIAL, at, strict=True)]
+        image = torch.stack(taken).sum(0)
+    return image
+
+
 def halved(image: Tensor) -> Tensor:
     """Blur ``(C, H, W)`` by the binomial of five, mirrored at the border, and halve it."""
     kernel = torch.tensor(BINOMIAL).to(image)

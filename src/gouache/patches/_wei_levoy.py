@@ -55,6 +55,9 @@ def wei_levoy(
     or the parent's copy, or with one of the ``coherence`` places most like the neighbour's; what
     goes on with a neighbour's copy itself is taken unless another has less than a quarter of its d.
     Without that the plainest places win, whose distances are small everywhere, and detail fades.
+    What goes on with a copy is copied more, word for word: the copy rates of grass and of gravel,
+    256 x 256 pixels, are .6 and .5 with it and .1 without. Hertzmann et al. let this factor, their
+    1 + kappa, shrink at coarser levels; here kappa is 3 at all of them.
     Where all are tried, the time grows as the product of the texture's pixels and the exemplar's.
 
     Args:
@@ -92,7 +95,7 @@ def wei_levoy(
     """
     if check.count(window, "window", 5) % 2 == 0:
         raise InputError(f"window must be odd, so that it has a centre, got {window}")
-    asked = wanted(exemplar, size, tileable, guides, patch=window)
+    asked = wanted(exemplar, size, tileable, guides, patch=window, name="window")
     check.between(coarse_weight, "coarse_weight", 0)
     check.between(guide_weight, "guide_weight", 0)
     k = 0 if coherence is None else check.count(coherence, "coherence", 1)

@@ -14,8 +14,7 @@ from torch import Tensor
 
 from ._copies import Places
 from ._texture import Atlas, Wanted, atlas
-
-BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
+from ._texture_scales import blurred
 
 
 class Level(NamedTuple):
@@ -45,23 +44,13 @@ def stack_of(asked: Wanted, count: int) -> list[Level]:
         guides, wish = [g.cpu() for g in asked.guides[0]], asked.guides[1].cpu()
     levels = list[Level]()
     for number in range(count):
-        coarser = [_halved(u) for u in images]
+        coarser = [blurred(u, 2) for u in images]
         twice = [doubled(v, u.shape) for v, u in zip(coarser, images, strict=True)]
         coarse = atlas([v[:0] if number == count - 1 else v for v in twice]).image
         levels.append(Level(atlas(images), coarse, atlas(guides).image, wish, size))
-        images, guides, wish = coarser, [_halved(g) for g in guides], _halved(wish)
+        images, guides, wish = coarser, [blurred(g, 2) for g in guides], blurred(wish, 2)
         size = (-(-size[0] // 2), -(-size[1] // 2))
     return levels[::-1]
-
-
-def _halved(u: Tensor) -> Tensor:
-    """Return the next level of a Gaussian pyramid, rows and columns rounded up."""
-    for dim in (1, 2):
-        n = u.shape[dim]
-        at = [torch.arange(k - 2, n + k - 2, 2).clamp(0, n - 1) for k in range(len(BINOMIAL))]
-        taken = [w * u.index_select(dim, k) for w, k in zip(BINOMIAL, at, strict=True)]
-        u = torch.stack(taken).sum(0)
-    return u
 
 
 def doubled(u: Tensor, shape: Sequence[int]) -> Tensor:
