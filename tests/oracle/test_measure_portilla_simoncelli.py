@@ -1,5 +1,6 @@
 """The steerable pyramid and its statistics against closed forms, naive loops and plenoptic."""
 
+import importlib
 import itertools
 import math
 
@@ -234,16 +235,48 @@ def test_gradient_is_that_of_small_steps():
     torch.testing.assert_close((gradient * step).sum(), expected, rtol=1e-5, atol=0)
 
 
-def test_flat_images_have_finite_statistics_and_gradients():
-    x = torch.full((1, 1, 32, 32), 0.5, requires_grad=True)
+@pytest.mark.parametrize("level", [0, 1e-3, 0.5, 1e3])
+def test_flat_images_have_finite_statistics_and_gradients(level):
+    x = torch.full((1, 1, 32, 32), float(level), requires_grad=True)
     found = statistics(x, scales=2)
     total = torch.stack([value.sum() for level in found for value in level.values()]).sum()
     total.backward()
     assert total.isfinite()
+    assert max(value.abs().max() for value in found[0].values()) <= level + 1e-3
     assert x.grad.isfinite().all()
 
 
-@pytest.mark.parametrize(("side", "scales"), [(64, 2), (128, 2), (256, 3), (512, 4)])
+@pytest.mark.parametrize("factor", [1e-3, 1e3])
+@pytest.mark.parametrize("finest", [1, 1e-3])
+def test_ratios_do_not_change_when_an_image_is_scaled(factor, finest):
+    """Nor where the finest bands are faint; deviations, means and extremes are scaled."""
+    x = image.as_tensor(gravel())[None, :, :128, :128].double()
+    parts = steerable_pyramid(x, 1, 4)
+    x = inverse(Pyramid(finest * parts.high, [finest * z for z in parts.bands], parts.low))
+    x = torch.cat([x, x.flip(2), x.mT.cos()], 1)
+    before, after = (statistics(u, scales=3) for u in (x, factor * x))
+    for p, q in zip(before, after, strict=True):
+        for kind, value in p.items():
+            in_pixels = {"lowpass": 3, "residual": 3, "magnitude": 12, "highpass": 3, "pixels": 0}
+            n = in_pixels.get(kind, 0)
+            expected = torch.cat([factor * value[:, :n], value[:, n:]], 1)
+            if kind == "pixels":
+                expected = factor * value
+                expected[:, 6:12] = value[:, 6:12]
+            torch.testing.assert_close(q[kind], expected, rtol=1e-9, atol=1e-10)
+
+
+def test_statistics_of_an_image_do_not_depend_on_its_batch():
+    x = noise(1, 1, 32, 32)
+    alone, beside = statistics(x, scales=2), statistics(torch.cat([x, 1e3 * x]), scales=2)
+    for p, q in zip(alone, beside, strict=True):
+        for kind, value in p.items():
+            torch.testing.assert_close(q[kind][:1], value, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("side", "scales"), [(24, 1), (47, 1), (48, 2), (64, 2), (128, 2), (256, 3), (512, 4)]
+)
 def test_scales_are_fewer_in_small_exemplars(side, scales):
     u = image.as_tensor(gravel())[:, :side, :side]
     assert len(portilla_simoncelli_distance(u[:, :128, :128], u).scales) == scales
@@ -256,6 +289,36 @@ def test_pictures_of_one_texture_differ_as_means_of_windows_do(side, windows):
     x = (0.5 + 0.2 * x).clamp(0, 1)
     values = [portilla_simoncelli_distance(u[:, :side, :side], x[0]).value for u in x[1:]]
     assert np.mean(values) == pytest.approx(math.sqrt(1 / 16 + 1 / windows), rel=0.2)
+
+
+@pytest.mark.parametrize("side", [24, 32, 48])
+def test_small_exemplars_have_a_spread(side):
+    """Their few windows overlap: too small a spread, yet one of the right order."""
+    x = torch.rand(9, 1, side, side, generator=generator(0))
+    values = [portilla_simoncelli_distance(u, x[0]).value for u in x[1:]]
+    assert 0.5 < np.mean(values) < 3
+
+
+def test_flat_exemplars_are_a_hundred_from_anything_at_most():
+    """What does not vary is told in hundredths of itself, and in thousandths at the least."""
+    flat, grain = torch.full((1, 64, 64), 0.5), torch.rand(1, 64, 64, generator=generator(0))
+    assert portilla_simoncelli_distance(flat, flat).value == 0
+    assert 20 < portilla_simoncelli_distance(grain, flat).value < 100
+    lighter = portilla_simoncelli_distance(flat + 0.1, flat).scales
+    pixels = 0.1 / math.hypot(0.01 * 0.6, 0.001)  # mean and both extremes, of six
+    assert lighter[0] == pytest.approx(pixels * math.sqrt(3 / 6 / 9), rel=1e-5)  # of nine kinds
+    assert lighter[1] < 1e-6
+
+
+def test_every_image_is_described_once(monkeypatch):
+    module = importlib.import_module("gouache.measure._portilla_simoncelli")
+    seen = []
+    monkeypatch.setattr(
+        module, "texture_statistics", lambda x, **more: seen.append(x) or statistics(x, **more)
+    )
+    x = torch.rand(2, 1, 64, 64, generator=generator(0))
+    portilla_simoncelli_distance(x[0], x[1])
+    assert len(seen) == 1 + 1 + 4  # picture, exemplar, its halves
 
 
 @pytest.mark.parametrize("load", [brick, gravel])
@@ -277,12 +340,34 @@ def test_bad_input_is_refused():
     for arguments, message in (
         ({"orientations": 1}, "orientations must be at least 2"),
         ({"neighbourhood": 4}, "neighbourhood must be odd"),
-        ({"scales": 4}, "picture must have sides of at least 128"),
+        (
+            {"scales": 4},
+            "exemplar must have sides of at least 192 pixels .* 4 scales.* at most 2 scales",
+        ),
+        ({"scales": 1, "neighbourhood": 63}, r"at least 192 pixels .* \(64, 64\); make it larger$"),
         ({"scales": 0}, r"scales must be in \[1, 20\]"),
     ):
         with pytest.raises(InputError, match=message):
             portilla_simoncelli_distance(x, x, **arguments)
-    with pytest.raises(InputError, match="at least 112 pixels"):
-        statistics(x[None])
-    with pytest.raises(InputError, match="must be floats"):
-        statistics(x)
+    with pytest.raises(InputError, match="picture must have sides of at least 32"):
+        portilla_simoncelli_distance(x[:, :31], x, scales=2)
+    with pytest.raises(InputError, match="exemplar must have sides of at least 24"):
+        portilla_simoncelli_distance(x, x[:, :23])
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (torch.rand(1, 1, 64, 64), "at least 112 pixels"),
+        (torch.rand(1, 128, 128), r"must have shape \(B, C, H, W\)"),
+        (torch.rand(1, 1, 128, 128).half(), r"float16 .*; call .float\(\)"),
+        (torch.ones(1, 1, 128, 128, dtype=torch.uint8), "must be float32 or float64"),
+        (torch.rand(0, 1, 128, 128), "must not be empty"),
+        (torch.rand(1, 0, 128, 128), "must not be empty"),
+        (np.ones((1, 1, 128, 128)), "must be a torch tensor .*, got ndarray"),
+        (torch.full((1, 1, 128, 128), torch.nan), "must be finite"),
+    ],
+)
+def test_bad_images_are_refused(images, message):
+    with pytest.raises(InputError, match=message):
+        statistics(images)

@@ -17,7 +17,9 @@ from ._steerable import lowpasses, resampled, steerable_pyramid
 
 Statistics = list[dict[str, Tensor]]
 
-TINY = 1e-9  # added to variances, lest something flat be divided by 0
+TINY = 1e-9  # of the image's variance, added to variances, lest something flat be divided by 0
+ROUNDING = 10  # machine epsilons of the image's values, below which nothing is known
+ZERO = 1e-30  # for an image of zeros
 
 
 def texture_statistics(
@@ -42,13 +44,15 @@ def texture_statistics(
     differentiated.
 
     Args:
-        images: ``(B, C, H, W)`` of any range, periodic; float64 for exactness.
+        images: ``(B, C, H, W)`` of any range, periodic, float32, or float64 for exactness. What is
+            a ratio, all but deviations, means and extremes, is the same of an image times a number.
         scales: of the pyramid.
         orientations: 2 or more.
         neighbourhood: side M of the autocorrelations, odd, in pixels of every scale.
 
     Raises:
-        InputError: not a batch of finite floats, a side below ``2^scales neighbourhood``.
+        InputError: no batch of finite float32 or float64, empty, a side below
+            ``2^scales neighbourhood``.
 
     Reference:
         J. Portilla, E. P. Simoncelli, "A parametric texture model based on joint statistics of
@@ -61,63 +65,88 @@ def texture_statistics(
         >>> sum(x.shape[1] for level in found for x in level.values())
         710
     """
-    whole(orientations, neighbourhood)
-    least = neighbourhood * 2 ** check.count(scales, "scales", high=20)
-    if images.ndim != 4 or not images.is_floating_point() or min(images.shape[2:]) < least:
-        raise InputError(
-            f"images must be floats (B, C, H, W) with sides of at least {least} pixels, got "
-            f"{images.dtype} {tuple(images.shape)}; make them larger, or ask for fewer scales"
-        )
-    check.finite(images, "images")
+    checked(orientations, neighbourhood)
+    _batch(images, neighbourhood * 2 ** check.count(scales, "scales", high=20))
+    floor = _floor(images)
     pyramid = steerable_pyramid(images, scales, orientations)
     bands = [z.flatten(1, 2) for z in pyramid.bands]
     *lows, residual = lowpasses(pyramid)
     found = [
-        _lowpass(low, neighbourhood, "lowpass") | _magnitudes(z.abs(), neighbourhood)
+        _lowpass(low, neighbourhood, "lowpass", floor) | _magnitudes(z.abs(), neighbourhood, floor)
         for low, z in zip(lows, bands, strict=True)
     ]
     for level, fine, coarse in zip(found, bands, bands[1:], strict=False):
-        level |= _across(fine, coarse)
+        level |= _across(fine, coarse, floor)
     found[0] |= {
-        "pixels": torch.cat([_mean(images), _moments(images), _extremes(images)], 1),
-        "highpass": _deviation(pyramid.high),
+        "pixels": torch.cat([_mean(images), _moments(images, floor), _extremes(images)], 1),
+        "highpass": _deviation(pyramid.high, floor),
     }
-    found[-1] |= _lowpass(residual, neighbourhood, "residual")
+    found[-1] |= _lowpass(residual, neighbourhood, "residual", floor)
     return found
 
 
-def whole(orientations: int, neighbourhood: int) -> None:
+def checked(orientations: int, neighbourhood: int) -> None:
     """Check what both functions share."""
     check.count(orientations, "orientations", 2)
     if check.count(neighbourhood, "neighbourhood", 3) % 2 == 0:
         raise InputError(f"neighbourhood must be odd, got {neighbourhood}")
 
 
-def _lowpass(x: Tensor, m: int, name: str) -> dict[str, Tensor]:
+def _batch(images: Tensor, least: int) -> None:
+    """Check a batch of images of at least some side."""
+    if not isinstance(images, Tensor):
+        raise InputError(
+            f"images must be a torch tensor (B, C, H, W), got {type(images).__name__}; "
+            "gouache.image.as_tensor converts NumPy and PIL images"
+        )
+    here = f"got {images.dtype} {tuple(images.shape)}"
+    if images.ndim != 4:
+        raise InputError(f"images must have shape (B, C, H, W), {here}; one image is image[None]")
+    if images.dtype not in (torch.float32, torch.float64):
+        raise InputError(f"images must be float32 or float64, {here}; call .float()")
+    if 0 in images.shape:
+        raise InputError(f"images must not be empty, {here}")
+    if min(images.shape[2:]) < least:
+        raise InputError(
+            f"images must have sides of at least {least} pixels, {here}; "
+            "make them larger, or ask for fewer scales"
+        )
+    check.finite(images, "images")
+
+
+def _floor(images: Tensor) -> Tensor:
+    """Return what is added to the variances of every image ``(B, 1)``, in proportion to it."""
+    rounding = (ROUNDING * torch.finfo(images.dtype).eps) ** 2
+    power = images.square().mean((1, 2, 3))
+    variance = images.var((-2, -1), correction=0).mean(1)
+    return (TINY * variance + rounding * power + ZERO)[:, None]
+
+
+def _lowpass(x: Tensor, m: int, name: str, floor: Tensor) -> dict[str, Tensor]:
     """Return the kinds of a low-pass image ``(B, C, h, w)``."""
     centred = x - x.mean((-2, -1), keepdim=True)
-    found = {name: _moments(x), f"{name}_shifts": _shifts(centred, m)}
-    return found | ({f"{name}_channels": _pairs(centred)} if x.shape[1] > 1 else {})
+    found = {name: _moments(x, floor), f"{name}_shifts": _shifts(centred, m, floor)}
+    return found | ({f"{name}_channels": _pairs(centred, floor)} if x.shape[1] > 1 else {})
 
 
-def _magnitudes(x: Tensor, m: int) -> dict[str, Tensor]:
+def _magnitudes(x: Tensor, m: int, floor: Tensor) -> dict[str, Tensor]:
     """Return the kinds of the magnitudes of one scale ``(B, C K, h, w)``."""
     x = x - x.mean((-2, -1), keepdim=True)
     return {
-        "magnitude": _deviation(x),
-        "magnitude_shifts": _shifts(x, m),
-        "magnitude_bands": _pairs(x),
+        "magnitude": _deviation(x, floor),
+        "magnitude_shifts": _shifts(x, m, floor),
+        "magnitude_bands": _pairs(x, floor),
     }
 
 
-def _across(fine: Tensor, coarse: Tensor) -> dict[str, Tensor]:
+def _across(fine: Tensor, coarse: Tensor, floor: Tensor) -> dict[str, Tensor]:
     """Return the kinds of a scale and the next ``(B, C K, h, w)``."""
     w = resampled(coarse, (fine.shape[-2], fine.shape[-1]))
     here, there = (x.abs() - x.abs().mean((-2, -1), keepdim=True) for x in (fine, w))
-    doubled = w.square() / (w.abs() + TINY)
-    phases = [_correlations(fine.real, part) for part in (doubled.real, doubled.imag)]
+    doubled = w * w.sgn()
+    phases = [_correlations(fine.real, part, floor) for part in (doubled.real, doubled.imag)]
     return {
-        "magnitude_scales": _correlations(here, there).flatten(1),
+        "magnitude_scales": _correlations(here, there, floor).flatten(1),
         "phase_scales": torch.cat(phases, 2).flatten(1),
     }
 
@@ -127,16 +156,17 @@ def _mean(x: Tensor) -> Tensor:
     return x.mean((-2, -1))
 
 
-def _deviation(x: Tensor) -> Tensor:
+def _deviation(x: Tensor, floor: Tensor) -> Tensor:
     """Return the root of the mean square ``(B, C)``."""
-    return (_mean(x.square()) + TINY).sqrt()
+    return (_mean(x.square()) + floor).sqrt()
 
 
-def _moments(x: Tensor) -> Tensor:
+def _moments(x: Tensor, floor: Tensor) -> Tensor:
     """Return deviation, skewness and kurtosis ``(B, 3 C)``."""
     x = x - x.mean((-2, -1), keepdim=True)
-    deviation = _deviation(x)
-    return torch.cat([deviation, *(_mean(x**k) / deviation**k for k in (3, 4))], 1)
+    deviation = _deviation(x, floor)
+    x = x / deviation[..., None, None]
+    return torch.cat([deviation, _mean(x**3), _mean(x**4)], 1)
 
 
 def _extremes(x: Tensor) -> Tensor:
@@ -144,21 +174,21 @@ def _extremes(x: Tensor) -> Tensor:
     return torch.cat([x.amax((-2, -1)), x.amin((-2, -1))], 1)
 
 
-def _shifts(x: Tensor, m: int) -> Tensor:
+def _shifts(x: Tensor, m: int, floor: Tensor) -> Tensor:
     """Return the correlations of ``(B, C, h, w)`` with itself shifted ``(B, C L)``."""
     products = torch.fft.ifft2(torch.fft.fft2(x).abs().square()).real / x[0, 0].numel()
     side = range(-(m // 2), m // 2 + 1)
     down, across = zip(*((i, j) for i in side for j in side if (i, j) > (0, 0)), strict=True)
-    return (products[..., down, across] / (products[..., :1, 0] + TINY)).flatten(1)
+    return (products[..., down, across] / (products[..., :1, 0] + floor[..., None])).flatten(1)
 
 
-def _pairs(x: Tensor) -> Tensor:
+def _pairs(x: Tensor, floor: Tensor) -> Tensor:
     """Return the correlations of every two of ``(B, N, h, w)``, ``(B, N (N - 1) / 2)``."""
     rows, cols = torch.triu_indices(x.shape[1], x.shape[1], 1)
-    return _correlations(x, x)[:, rows, cols]
+    return _correlations(x, x, floor)[:, rows, cols]
 
 
-def _correlations(x: Tensor, y: Tensor) -> Tensor:
+def _correlations(x: Tensor, y: Tensor, floor: Tensor) -> Tensor:
     """Return the correlations of ``(B, N, h, w)`` and ``(B, M, h, w)``, ``(B, N, M)``."""
     products = torch.einsum("bnhw, bmhw -> bnm", x, y) / x[0, 0].numel()
-    return products / (_deviation(x)[:, :, None] * _deviation(y)[:, None])
+    return products / (_deviation(x, floor)[:, :, None] * _deviation(y, floor)[:, None])
