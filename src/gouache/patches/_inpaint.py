@@ -59,7 +59,7 @@ def inpaint(
     of ``1.3^-depth`` over the patch, depth being how far in D a pixel lies. A mean blurs, and what
     is blurred matches what is smooth: so texture counts too, plain patches, which are near to
     everything, count less, and in the last rounds of a scale every pixel is copied from the patch
-    with the least ``d / c (v + e)^(3/2)`` alone. In the end the copies are put together by their
+    with the least ``d / c (v + e)`` alone. In the end the copies are put together by their
     gradients, so that neither they nor the border of D show.
 
     Args:
@@ -214,7 +214,7 @@ class _Work:
         return torch.where(found, weight, 0) * self.trust * self._busy(field).sqrt()
 
     def _origin(self, field: Field) -> Tensor:
-        cost = field.distance / (self.trust * self._busy(field) ** 1.5)
+        cost = field.distance / (self.trust * self._busy(field))
         return vote_best(field, cost=cost).long()
 
     def _busy(self, field: Field) -> Tensor:
