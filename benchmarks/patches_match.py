@@ -30,6 +30,7 @@ from gouache import image, patches, random
 
 T = TypeVar("T")
 SHAPE, PATCH = (260, 385), 7
+RETURNED = {"MALLOC_MMAP_THRESHOLD_": "1000000"}  # glibc's
 
 
 def view(picture: np.ndarray, width: int = SHAPE[1]) -> Tensor:
@@ -159,7 +160,7 @@ def main() -> None:
     for megapixels in (0.75, 3.0, 12.0):
         if megapixels <= arguments.most:
             words = [__file__, "--threads", str(arguments.threads), "--scale", str(megapixels)]
-            subprocess.run([sys.executable, *words], check=True, env=os.environ)
+            subprocess.run([sys.executable, *words], check=True, env=os.environ | RETURNED)
     if arguments.picture:
         picture(arguments.picture)
 
