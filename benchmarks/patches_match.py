@@ -7,6 +7,10 @@ photographs the left half, matched in the right one. Error: mean distance over t
 peer: scikit-learn's PCA to 24 components, fitted to the source's patches, and SciPy's cKDTree with
 eps 1 and 3, on as many threads. PatchMatch runs from the seeds 0 to 4, the error being their mean
 and the largest, the time the median; the others run once.
+
+Memory is the most that was held: in the processes that tell it, glibc is told to give every large
+array that is freed back to the system. By itself it keeps some of those below 32 MB for later, and
+up to 15 bytes a pixel more are counted at 3 megapixels and less.
 """
 
 from __future__ import annotations
